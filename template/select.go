@@ -1,0 +1,28 @@
+package template
+
+import (
+	"cmp"
+	"slices"
+)
+
+// Select returns those of templates whose labels cover want (canonical), best
+// first: lowest cost, then fewest labels, then key in byte order. The order of
+// the input does not matter.
+func Select(templates []Template, want []string) []Template {
+	var fits []Template
+	for i := range templates {
+		if Covers(templates[i].Labels, want) {
+			fits = append(fits, templates[i])
+		}
+	}
+	slices.SortFunc(fits, compare)
+	return fits
+}
+
+func compare(a, b Template) int {
+	return cmp.Or(
+		cmp.Compare(a.EffectiveCost(), b.EffectiveCost()),
+		cmp.Compare(len(a.Labels), len(b.Labels)),
+		cmp.Compare(a.Key, b.Key),
+	)
+}
