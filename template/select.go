@@ -19,6 +19,13 @@ func Select(templates []Template, want []string) []Template {
 	return fits
 }
 
+// rank returns templates ordered as Select orders those that fit.
+func rank(templates []Template) []Template {
+	ranked := slices.Clone(templates)
+	slices.SortFunc(ranked, compare)
+	return ranked
+}
+
 func compare(a, b Template) int {
 	return cmp.Or(
 		cmp.Compare(a.EffectiveCost(), b.EffectiveCost()),

@@ -1,0 +1,239 @@
+package provisioner
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/slipway-ci/slipway/template"
+)
+
+// polled takes in the answer to the poll that began then.
+func (l *ledger) polled(began, now time.Time, demand Demand, err error, cancelled bool) {
+	c := &l.snap.Poll
+	c.Busy = false
+	switch {
+	case err != nil && cancelled:
+		c.Next = time.Time{} // sent anew at once
+		return
+	case err != nil:
+		l.failed("poll", err)
+		c.Next = now.Add(l.retryIn("poll"))
+		return
+	}
+	l.succeeded("poll")
+	c.Done, c.Next = now, time.Time{}
+	changed := l.takeGrants(demand.Grants, now)
+	changed = l.takeTargets(demand.Targets, began) || changed
+	changed = l.takeFacts(demand.Facts, began, now) || changed
+	if demand.Stats != nil {
+		l.stats = demand.Stats
+	}
+	if changed || now.Sub(began) >= l.snap.Limits.PollInterval {
+		l.spacing = 0
+		return
+	}
+	l.spacing = min(max(l.spacing*3/2, l.snap.Limits.PollInterval), l.snap.Limits.PollMaxInterval)
+	c.Next = now.Add(l.spacing)
+}
+
+// takeGrants puts grants into the ledger, each reservation once.
+func (l *ledger) takeGrants(grants []Grant, now time.Time) bool {
+	for id, t := range l.granted {
+		if now.After(t.until) {
+			delete(l.granted, id)
+		}
+	}
+	granted := false
+	for _, g := range grants {
+		labels, err := template.Canonical(g.Labels)
+		if _, again := l.granted[g.Reservation]; again || g.Count < 1 || g.Reservation == "" || err != nil {
+			l.note("warn", "grant passed over", "reservation", g.Reservation, "reason", grantFault(again, err))
+			continue
+		}
+		g.Labels = labels
+		held := HeldGrant{Grant: g, Left: g.Count}
+		if g.Lifetime > 0 {
+			held.Expires = now.Add(g.Lifetime)
+		}
+		l.granted[g.Reservation] = taken{held, now.Add(max(time.Hour, 2*g.Lifetime))}
+		l.snap.Grants = append(l.snap.Grants, held)
+		granted = true
+		l.note("info", "granted", "reservation", g.Reservation, "labels", g.Labels, "count", g.Count)
+	}
+	return granted
+}
+
+func grantFault(again bool, err error) string {
+	switch {
+	case again:
+		return "given before"
+	case err != nil:
+		return err.Error()
+	default:
+		return "a reservation and a count of 1 or more are needed"
+	}
+}
+
+// takeTargets replaces the levels that are told.
+func (l *ledger) takeTargets(targets []Target, began time.Time) bool {
+	changed := false
+	for _, t := range targets {
+		if t.ReadAt.IsZero() || t.ReadAt.Before(began) {
+			t.ReadAt = began
+		}
+		before, told := l.snap.Targets[t.Template]
+		changed = changed || !told || before.Count != t.Count
+		l.snap.Targets[t.Template] = t
+	}
+	return changed
+}
+
+// takeFacts takes in what is known of runners as of then. What is known for
+// good stays: a yes, and that a runner is unwanted.
+func (l *ledger) takeFacts(facts []Fact, asOf, now time.Time) (changed bool) {
+	for _, f := range facts {
+		r := l.runners[f.Runner]
+		if r == nil {
+			continue
+		}
+		before := r.Fact
+		r.Fact = merge(before, f)
+		r.FactAt = later(r.FactAt, asOf)
+		changed = changed || r.Fact.Unwanted && !before.Unwanted
+		if r.Fact.Registered == Yes && before.Registered != Yes {
+			l.metrics.Registered(r.Template, now.Sub(r.Born))
+		}
+		if r.Fact.Busy == Yes || r.Fact.Job != "" {
+			r.judged = true
+			l.proven(r)
+		} else if r.Fact.Registered == Yes && r.HoldsSlot() && now.Sub(r.Born) >= crashWindow {
+			l.proven(r)
+		}
+		idle := r.Fact.Registered == Yes && r.Fact.Busy == No && r.HoldsSlot()
+		switch {
+		case !idle:
+			r.IdleSince = time.Time{}
+		case r.IdleSince.IsZero():
+			r.IdleSince = now
+		}
+	}
+	return changed
+}
+
+func merge(before, news Fact) Fact {
+	if before.Registered == Yes {
+		news.Registered = Yes
+	}
+	if before.Busy == Yes {
+		news.Busy = Yes
+	}
+	if news.Job == "" {
+		news.Job = before.Job
+	}
+	if before.Unwanted && !news.Unwanted {
+		news.Unwanted, news.Reason = true, before.Reason
+	}
+	return news
+}
+
+// proven clears the failures of the runner's template: it had a job, or it has
+// been waiting for one longer than a crash takes.
+func (l *ledger) proven(r *Runner) {
+	if lane := l.lanes[r.Template]; lane != nil && !r.Begun.Before(lane.LastFailure) {
+		l.healthy(r.Template, lane)
+	}
+}
+
+// judge weighs an end: was it a crash?
+func (l *ledger) judge(r *Runner, now time.Time) {
+	lane := l.lanes[r.Template]
+	if r.judged || lane == nil || r.Seen == nil {
+		return
+	}
+	r.judged = true
+	lived := r.Ended.Sub(later(r.Begun, r.Born))
+	noJob := r.Fact.Busy == No && r.FactAt.After(r.Ended)
+	switch {
+	case r.Fact.Registered == Yes && r.Fact.Busy == Unknown && r.Seen.State == "exited", r.Fact.Busy == Yes, r.Removing != "":
+	case r.Seen.State == "failed" && r.Fact.Registered != Yes:
+		l.crashed(r.Template, lane, endReason(r.Seen), now)
+	case noJob && lived < crashWindow:
+		l.crashed(r.Template, lane, fmt.Sprintf("no-job: ended after %s without a job", lived.Round(time.Millisecond)), now)
+	case r.Seen.State == "exited":
+		l.exitedClean(r, lane, lived, now)
+	}
+}
+
+// exitedClean counts clean exits of which no job is known: several in a row
+// while the queue does not shrink are a crash; one after a decent time is none.
+func (l *ledger) exitedClean(r *Runner, lane *lane, lived time.Duration, now time.Time) {
+	queued := l.queued(r.Template)
+	if lane.cleanExits == 0 || queued < lane.queued {
+		lane.cleanExits, lane.queued = 0, queued
+	}
+	lane.cleanExits++
+	switch {
+	case lane.cleanExits >= idleCrashes && queued > 0:
+		l.crashed(r.Template, lane, fmt.Sprintf("no-job: %d ended with exit code 0 and the queue does not shrink", lane.cleanExits), now)
+	case lived >= crashWindow:
+		l.healthy(r.Template, lane)
+	}
+}
+
+// queued is how many jobs wait that the template could serve, as last told.
+func (l *ledger) queued(key string) (n int) {
+	t := l.snap.Index.Get(key)
+	for _, s := range l.stats {
+		if t != nil && template.Covers(t.Labels, s.Labels) {
+			n += s.Queued
+		}
+	}
+	return n
+}
+
+func (l *ledger) crashed(key string, lane *lane, reason string, now time.Time) {
+	wait := min(max(lane.next.NextBackOff(), time.Second), 5*time.Minute)
+	lane.Failures++
+	lane.LastFailure, lane.Until, lane.FailureReason = now, now.Add(wait), reason
+	l.note("warn", "backing off", "template", key, "reason", reason, "failures", lane.Failures, "wait", wait.Round(time.Millisecond))
+}
+
+func (l *ledger) healthy(key string, lane *lane) {
+	lane.cleanExits = 0
+	if lane.Failures > 0 {
+		l.note("info", "healthy again", "template", key, "failures", lane.Failures)
+	}
+	lane.Failures, lane.Until, lane.FailureReason = 0, time.Time{}, ""
+	lane.next.Reset()
+}
+
+// asked takes in the answer to an ask that began then.
+func (l *ledger) asked(began, now time.Time, facts []Fact, err error) {
+	c := &l.snap.Facts
+	c.Busy = false
+	if errors.Is(err, errors.ErrUnsupported) {
+		l.snap.Able.Facts = false
+		l.judgeAll(now, func(*Runner) bool { return true })
+		return
+	}
+	if err != nil {
+		l.failed("facts", err)
+		c.Next = now.Add(l.retryIn("facts"))
+		l.judgeAll(now, func(r *Runner) bool { return now.Sub(r.Ended) > 3*l.snap.Limits.FactsInterval })
+		return
+	}
+	l.succeeded("facts")
+	c.Done, c.Next = now, time.Time{}
+	l.takeFacts(facts, began, now)
+	l.judgeAll(now, func(r *Runner) bool { return r.Ended.Before(began) })
+}
+
+func (l *ledger) judgeAll(now time.Time, ready func(*Runner) bool) {
+	for _, r := range l.runners {
+		if r.Phase == Launched && !r.HoldsSlot() && ready(r) {
+			l.judge(r, now)
+			r.judged = true
+		}
+	}
+}

@@ -1,0 +1,171 @@
+package provisioner
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Names of facets.
+const (
+	FacetPoll     = "poll"     // the control plane answers polls
+	FacetList     = "list"     // the backend can be observed
+	FacetLaunches = "launches" // no template is backing off
+	FacetReports  = "reports"  // events are accepted
+	FacetFacts    = "facts"    // the control plane tells facts
+	FacetOwner    = "owner"    // nobody else launches under our owner's id
+)
+
+// ReasonOwnerConflict is the reason of a bad FacetOwner.
+const ReasonOwnerConflict = "owner-conflict"
+
+// Health is how the loop does at a moment.
+type Health struct {
+	// Facets, always all of them, in the same order.
+	Facets []Facet
+}
+
+// Facet is one side of health.
+type Facet struct {
+	// Name is one of the Facet constants.
+	Name string
+	// OK is whether nothing is wrong.
+	OK bool
+	// Reason says what is wrong; empty where nothing is.
+	Reason string
+}
+
+// Ready says whether work can be expected to flow: the last good poll and the
+// last good list are not too old, and the last list was good.
+func (h Health) Ready() bool { return h.Facet(FacetPoll).OK && h.Facet(FacetList).OK }
+
+// Facet returns the facet of that name.
+func (h Health) Facet(name string) Facet {
+	i := slices.IndexFunc(h.Facets, func(f Facet) bool { return f.Name == name })
+	if i < 0 {
+		return Facet{Name: name, Reason: "not known yet"}
+	}
+	return h.Facets[i]
+}
+
+// String is one line: ok, or what is wrong.
+func (h Health) String() string {
+	var bad []string
+	for _, f := range h.Facets {
+		if !f.OK {
+			bad = append(bad, f.Name+": "+f.Reason)
+		}
+	}
+	if len(bad) == 0 {
+		return "ok"
+	}
+	return strings.Join(bad, "; ")
+}
+
+// published is what the planner shows to other goroutines after each pass.
+type published struct {
+	problems   map[string]string
+	poll, list Call
+	observed   bool
+	backingOff []string
+	conflict   time.Time
+}
+
+// Health tells how the loop does now. It may be called at any time, from any
+// goroutine.
+func (l *Loop) Health() Health {
+	p, now := l.published.Load(), time.Now()
+	limits := l.config.Limits
+	h := Health{}
+	add := func(name, reason string) {
+		h.Facets = append(h.Facets, Facet{Name: name, OK: reason == "", Reason: reason})
+	}
+	add(FacetPoll, stale(now, p.poll, 3*limits.PollWait, p.problems["poll"]))
+	list := stale(now, p.list, 3*limits.ListInterval+l.config.CallTimeout, p.problems["list"])
+	if list == "" && !p.observed {
+		list = p.problems["list"]
+	}
+	add(FacetList, list)
+	add(FacetLaunches, strings.Join(p.backingOff, ", "))
+	add(FacetReports, firstOf(p.problems["outbox"], p.problems["report"]))
+	add(FacetFacts, p.problems["facts"])
+	if p.conflict.IsZero() {
+		add(FacetOwner, "")
+	} else {
+		add(FacetOwner, ReasonOwnerConflict)
+	}
+	return h
+}
+
+func firstOf(texts ...string) string {
+	for _, t := range texts {
+		if t != "" {
+			return t
+		}
+	}
+	return ""
+}
+
+// stale says why a kind of call is not well: its last good one is too old, or
+// there was none.
+func stale(now time.Time, c Call, limit time.Duration, problem string) string {
+	if problem != "" {
+		problem = ": " + problem
+	}
+	switch {
+	case c.Done.IsZero():
+		return "none was good yet" + problem
+	case now.Sub(c.Done) > limit:
+		return fmt.Sprintf("the last good one was %s ago", now.Sub(c.Done).Round(time.Second)) + problem
+	default:
+		return ""
+	}
+}
+
+// publish shows the newest state, writes the log and the levels.
+func (r *run) publish(now time.Time) {
+	l := r.ledger
+	s := l.snapshot(now)
+	p := &published{problems: maps.Clone(l.problems), poll: s.Poll, list: s.List, observed: s.Observed, conflict: s.Conflict}
+	for _, key := range s.Order {
+		if lane := s.Lanes[key]; lane.Failures > 0 {
+			p.backingOff = append(p.backingOff, fmt.Sprintf("%s backs off after %d failures (%s)", key, lane.Failures, lane.FailureReason))
+		}
+	}
+	r.loop.published.Store(p)
+	for _, n := range l.notes {
+		switch n.level {
+		case "warn":
+			r.loop.log.Warn(n.text, n.args...)
+		default:
+			r.loop.log.Info(n.text, n.args...)
+		}
+	}
+	l.notes = nil
+	r.measure(s)
+}
+
+// measure tells the levels when they changed.
+func (r *run) measure(s Snapshot) {
+	levels := Levels{Runners: map[string]map[string]int{}, Backoff: map[string]int{}, LastPoll: s.Poll.Done, LastList: s.List.Done, Outbox: s.Outbox}
+	for _, key := range s.Order {
+		levels.Runners[key] = map[string]int{}
+		if n := s.Lanes[key].Failures; n > 0 {
+			levels.Backoff[key] = n
+		}
+	}
+	for _, runner := range s.Runners {
+		if runner.HoldsSlot() || runner.visible() {
+			if levels.Runners[runner.Template] == nil {
+				levels.Runners[runner.Template] = map[string]int{}
+			}
+			levels.Runners[runner.Template][string(runner.state())]++
+		}
+	}
+	if text := fmt.Sprint(levels); text != r.lastLevel {
+		r.lastLevel = text
+		r.config.Metrics.Measured(levels)
+	}
+}

@@ -1,0 +1,500 @@
+package provisioner_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/stretchr/testify/require"
+
+	"github.com/slipway-ci/slipway/backend"
+	"github.com/slipway-ci/slipway/backend/memory"
+	"github.com/slipway-ci/slipway/provisioner"
+	"github.com/slipway-ci/slipway/template"
+)
+
+var errUnsupported = errors.ErrUnsupported
+
+// world is a loop over a scripted plane and an engine in memory, in a bubble.
+type world struct {
+	t      *testing.T
+	plane  *plane
+	engine *memory.Engine
+	loop   *provisioner.Loop
+	stop   func()
+	log    *bytes.Buffer
+	config provisioner.Config
+}
+
+type option func(*provisioner.Config, *memory.Config)
+
+func start(t *testing.T, p *plane, options ...option) *world {
+	return startWith(t, p, p, options...)
+}
+
+func startWith(t *testing.T, p *plane, control provisioner.ControlPlane, options ...option) *world {
+	t.Helper()
+	w := &world{t: t, plane: p, log: &bytes.Buffer{}}
+	w.config = provisioner.Config{
+		ControlPlane: control, Templates: []template.Template{small(10)},
+		Logger: hclog.New(&hclog.LoggerOptions{Output: w.log, Level: hclog.Debug}),
+	}
+	engine := memory.Config{Behaviour: func(backend.Spec) memory.Program {
+		return memory.Program{Start: 100 * time.Millisecond, Run: 20 * time.Second}
+	}}
+	for _, o := range options {
+		o(&w.config, &engine)
+	}
+	w.engine = memory.New(engine)
+	w.run()
+	return w
+}
+
+// run starts a loop over what there is: the first time, or as after a crash.
+func (w *world) run() {
+	w.config.Backend = w.engine.Backend("owner")
+	loop, err := provisioner.New(w.config)
+	require.NoError(w.t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- loop.Run(ctx) }()
+	w.loop = loop
+	w.stop = func() {
+		cancel()
+		require.NoError(w.t, <-done)
+	}
+}
+
+func (w *world) after(d time.Duration) {
+	time.Sleep(d) // a bubble's clock: nothing waits
+	synctest.Wait()
+}
+
+func (w *world) live() (n int) {
+	for _, p := range w.engine.Truth() {
+		if p.Runner.State.HoldsSlot() {
+			n++
+		}
+	}
+	return n
+}
+
+func (w *world) ids() (ids []string) {
+	for _, p := range w.engine.Truth() {
+		ids = append(ids, p.Runner.ID)
+	}
+	return ids
+}
+
+func small(most int) template.Template {
+	return template.Template{Key: "small", Labels: []string{"linux", "small"}, Image: "img", CPU: 1, Memory: 1 << 30, MaxConcurrency: most}
+}
+
+func bubble(t *testing.T, f func(t *testing.T)) {
+	t.Helper()
+	synctest.Test(t, f)
+}
+
+func TestAGrantBecomesRunnersThatRunAndGo(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		p := newPlane()
+		w := start(t, p)
+		defer w.stop()
+		p.grant("r1", 5, "linux")
+		w.after(10 * time.Second)
+		require.Equal(t, 5, w.live())
+		ids := w.ids()
+		labels := w.engine.Truth()[0].Spec.Labels
+		require.Equal(t, "small", labels[provisioner.LabelTemplate])
+		require.Equal(t, "r1", labels[provisioner.LabelReservation])
+		require.Equal(t, "its-own", labels["plane"], "what the registration wants to find again is on the runner")
+		require.True(t, w.loop.Health().Ready(), w.loop.Health().String())
+
+		w.after(30 * time.Second)
+		require.Empty(t, w.engine.Truth(), "ended runners are reported, then removed")
+		for _, id := range ids {
+			require.Equal(t, []string{"starting", "running", "stopped"}, p.told(id))
+		}
+		require.Equal(t, 5, p.mints())
+		require.NotContains(t, w.log.String(), "canary", "no secret is logged")
+		require.NotContains(t, fmt.Sprintf("%+v", w.loop.State()), "canary")
+	})
+}
+
+func TestNothingIsLaunchedAboveTheMaximum(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		p := newPlane()
+		w := start(t, p, func(c *provisioner.Config, e *memory.Config) { c.Templates = []template.Template{small(3)} })
+		defer w.stop()
+		p.grant("r1", 8, "linux")
+		w.after(5 * time.Second)
+		require.Equal(t, 3, w.live())
+		require.Equal(t, 3, p.mints(), "nothing is minted that can't be launched")
+		w.after(2 * time.Minute)
+		require.Equal(t, 8, p.mints(), "freed slots go to what the grant still calls for")
+	})
+}
+
+func TestTheSpillGoesToTheNextTemplate(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		p := newPlane()
+		big := template.Template{Key: "big", Labels: []string{"big", "linux"}, Image: "img", CPU: 4, Memory: 1, MaxConcurrency: 10}
+		w := start(t, p, func(c *provisioner.Config, e *memory.Config) { c.Templates = []template.Template{big, small(2)} })
+		defer w.stop()
+		p.grant("r1", 5, "linux")
+		w.after(5 * time.Second)
+		kinds := map[string]int{}
+		for _, r := range w.engine.Truth() {
+			kinds[r.Spec.Labels[provisioner.LabelTemplate]]++
+		}
+		require.Equal(t, map[string]int{"small": 2, "big": 3}, kinds)
+	})
+}
+
+func TestWarmFloors(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		k := knowing{newPlane()}
+		warm := small(10)
+		warm.MinIdle = 3
+		w := startWith(t, k.plane, k, func(c *provisioner.Config, e *memory.Config) {
+			c.Templates = []template.Template{warm}
+			e.Behaviour = func(backend.Spec) memory.Program { return memory.Program{} }
+		})
+		defer w.stop()
+		w.after(30 * time.Second)
+		require.Equal(t, 3, w.live())
+		k.know(provisioner.Fact{Runner: w.ids()[0], Registered: provisioner.Yes, Busy: provisioner.Yes, Job: "j"})
+		w.after(30 * time.Second)
+		require.Equal(t, 4, w.live(), "a busy runner is not an idle one: the floor is filled up again")
+	})
+}
+
+func TestWithoutWarmMintingFloorsAreIgnoredWithOneWarning(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		p := newPlane()
+		p.noWarm = true
+		warm := small(10)
+		warm.MinIdle = 3
+		w := start(t, p, func(c *provisioner.Config, e *memory.Config) { c.Templates = []template.Template{warm} })
+		defer w.stop()
+		w.after(10 * time.Minute)
+		require.Zero(t, w.live())
+		require.Equal(t, 1, strings.Count(w.log.String(), "no warm runners"))
+	})
+}
+
+func TestTargetsCountRunnersThatEndedSinceTheLevelWasRead(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		p := newPlane()
+		w := start(t, p)
+		defer w.stop()
+		p.push(provisioner.Demand{Targets: []provisioner.Target{{Template: "small", Count: 2}}})
+		w.after(10 * time.Second)
+		require.Equal(t, 2, w.live())
+		w.after(2 * time.Minute) // they end; no newer level comes
+		require.Equal(t, 2, p.mints(), "the jobs they ran are part of the level: no runner more")
+		p.push(provisioner.Demand{Targets: []provisioner.Target{{Template: "small", Count: 1}}})
+		w.after(10 * time.Second)
+		require.Equal(t, 3, p.mints(), "a newer level counts anew")
+	})
+}
+
+func TestScaleDownRetiresFirstAndOnlyTheRetired(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		k := knowing{newPlane()}
+		var stubborn string
+		k.canRetire = func(id string) bool { return id != stubborn }
+		w := startWith(t, k.plane, k, func(c *provisioner.Config, e *memory.Config) {
+			e.Behaviour = func(backend.Spec) memory.Program { return memory.Program{} }
+		})
+		defer w.stop()
+		k.grant("r1", 3, "linux")
+		w.after(5 * time.Second)
+		ids := w.ids()
+		require.Len(t, ids, 3)
+		stubborn = ids[1]
+		for _, id := range ids {
+			k.know(provisioner.Fact{Runner: id, Registered: provisioner.Yes, Busy: provisioner.No})
+		}
+		w.after(3 * time.Minute)
+		require.Equal(t, []string{stubborn}, w.ids(), "what can't be retired may be about to get a job")
+		require.Equal(t, []string{"starting", "running", "stopping", "terminated"}, k.told(ids[0]))
+	})
+}
+
+func TestRegistrationDeadline(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		k := knowing{newPlane()}
+		w := startWith(t, k.plane, k, func(c *provisioner.Config, e *memory.Config) {
+			e.Behaviour = func(backend.Spec) memory.Program { return memory.Program{} }
+		})
+		defer w.stop()
+		k.grant("r1", 2, "linux")
+		w.after(5 * time.Second)
+		ids := w.ids()
+		k.know(provisioner.Fact{Runner: ids[0], Registered: provisioner.No, Busy: provisioner.No})
+		w.after(10 * time.Minute)
+		require.Equal(t, []string{ids[1]}, w.ids(), "known not to be registered: ended; unknown: kept")
+		require.Contains(t, w.log.String(), "registration-deadline")
+	})
+}
+
+func TestMaxLifetimeAndTerminateIntent(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		p := newPlane()
+		w := start(t, p, func(c *provisioner.Config, e *memory.Config) {
+			e.Behaviour = func(backend.Spec) memory.Program { return memory.Program{} }
+			c.MaxLifetime = 10 * time.Minute
+		})
+		defer w.stop()
+		p.grant("r1", 2, "linux")
+		w.after(5 * time.Second)
+		ids := w.ids()
+		p.push(provisioner.Demand{Facts: []provisioner.Fact{{Runner: ids[0], Unwanted: true, Reason: "job-cancelled"}}})
+		w.after(5 * time.Second)
+		require.Equal(t, ids[1:], w.ids())
+		w.after(9*time.Minute + 30*time.Second)
+		require.Equal(t, ids[1:], w.ids())
+		w.after(time.Minute)
+		require.Empty(t, w.ids())
+		last := p.lastEvent()
+		require.Equal(t, provisioner.EventTerminated, last.State)
+		require.Equal(t, "max-lifetime", last.Reason)
+	})
+}
+
+func TestCrashBackOff(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		p := newPlane()
+		warm := small(10)
+		warm.MinIdle = 4
+		w := start(t, p, func(c *provisioner.Config, e *memory.Config) {
+			c.Templates = []template.Template{warm}
+			e.Behaviour = func(backend.Spec) memory.Program {
+				return memory.Program{Start: 50 * time.Millisecond, Run: 200 * time.Millisecond, ExitCode: 1, Output: []string{"no such file"}}
+			}
+		})
+		defer w.stop()
+		w.after(time.Second)
+		first := p.mints()
+		require.Equal(t, 4, first, "before anything is known all are launched")
+		w.after(time.Hour)
+		require.Less(t, p.mints()-first, 30, "an hour of crashes is a few dozen launches")
+		require.Greater(t, p.mints()-first, 9, "it goes on probing")
+		require.Contains(t, w.loop.Health().Facet(provisioner.FacetLaunches).Reason, "exit-code")
+		require.True(t, w.loop.Health().Ready(), "one bad template does not make the loop unready")
+		require.Contains(t, w.log.String(), "no such file", "the end of a failed runner's log is told")
+	})
+}
+
+func TestAnUncertainLaunchSpendsItsRegistration(t *testing.T) {
+	for _, applied := range []bool{false, true} {
+		t.Run(fmt.Sprintf("applied=%v", applied), func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				p := newPlane()
+				n := 0
+				w := start(t, p, func(c *provisioner.Config, e *memory.Config) {
+					e.Fault = func(call memory.Call) memory.Fault {
+						if call.Op == memory.OpLaunch {
+							if n++; n == 1 {
+								return memory.Fault{Err: errors.New("connection reset"), Applied: applied}
+							}
+						}
+						return memory.Fault{}
+					}
+				})
+				defer w.stop()
+				p.grant("r1", 1, "linux")
+				w.after(5 * time.Second)
+				require.Equal(t, 1, p.mints())
+				w.after(10 * time.Minute)
+				require.Equal(t, 1, p.mints(), "nothing is minted in its place")
+				require.Empty(t, w.ids())
+				id := p.mintedIDs()[0]
+				if applied {
+					require.Equal(t, []string{"starting", "running", "stopped"}, p.told(id))
+				} else {
+					require.Equal(t, []string{"failed"}, p.told(id))
+				}
+			})
+		})
+	}
+}
+
+func TestARestartAdopts(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		p := newPlane()
+		w := start(t, p, func(c *provisioner.Config, e *memory.Config) {
+			e.Behaviour = func(backend.Spec) memory.Program { return memory.Program{Run: time.Minute} }
+			c.Templates = []template.Template{small(4)}
+		})
+		p.grant("r1", 3, "linux")
+		w.after(5 * time.Second)
+		w.stop()
+		require.Equal(t, 3, w.live(), "running runners are left alone")
+		require.True(t, p.closed)
+		w.run()
+		w.after(5 * time.Second)
+		last := p.lastAd()
+		require.Equal(t, 1, last.Templates[0].Free, "adopted runners hold their slots")
+		require.Equal(t, 3, last.Templates[0].Running)
+		w.after(2 * time.Minute)
+		require.Empty(t, w.ids())
+		require.True(t, w.loop.Health().Facet(provisioner.FacetOwner).OK)
+		w.stop()
+	})
+}
+
+func TestDrainFinishesLaunchesUnderWay(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		p := newPlane()
+		w := start(t, p, func(c *provisioner.Config, e *memory.Config) {
+			e.Fault = func(call memory.Call) memory.Fault {
+				if call.Op == memory.OpLaunch {
+					return memory.Fault{Before: 10 * time.Second}
+				}
+				return memory.Fault{}
+			}
+		})
+		p.grant("r1", 2, "linux")
+		w.after(time.Second)
+		began := time.Now()
+		w.stop()
+		require.Less(t, time.Since(began), 12*time.Second)
+		require.Equal(t, 2, w.live())
+		require.Equal(t, []string{"starting"}, p.told(w.ids()[0]), "reports are flushed")
+	})
+}
+
+func TestPollsThatReturnAtOnceAreSpacedAndAFreedSlotEndsTheWait(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		p := newPlane()
+		w := start(t, p, func(c *provisioner.Config, e *memory.Config) { c.Templates = []template.Template{small(1)} })
+		defer w.stop()
+		p.grant("r1", 1, "linux")
+		w.after(3 * time.Second)
+		before := p.polls()
+		w.after(15 * time.Second)
+		require.Less(t, p.polls()-before, 8, "with nothing free each poll returns at once")
+		p.grant("r2", 1, "linux")
+		w.after(10 * time.Second) // the first runner has ended
+		require.Equal(t, 2, p.mints())
+	})
+}
+
+func TestReportsAreBisectedSoThatABadOneTakesNoOtherWithIt(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		p := newPlane()
+		var bad string
+		p.reportErr = func(events []provisioner.Event) error {
+			for _, e := range events {
+				if bad == "" {
+					bad = e.Runner
+				}
+				if e.Runner == bad {
+					return fmt.Errorf("400: %w", provisioner.ErrRejected)
+				}
+			}
+			return nil
+		}
+		w := start(t, p)
+		defer w.stop()
+		p.grant("r1", 6, "linux")
+		w.after(2 * time.Minute)
+		require.Empty(t, w.ids())
+		good := 0
+		for _, id := range p.mintedIDs() {
+			if id != bad {
+				require.Contains(t, p.told(id), "stopped")
+				good++
+			}
+		}
+		require.Equal(t, 5, good)
+	})
+}
+
+func TestASecondLoopWithOurOwner(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		p, q := newPlane(), newPlane()
+		w := start(t, p, func(c *provisioner.Config, e *memory.Config) {
+			e.Behaviour = func(backend.Spec) memory.Program { return memory.Program{Run: 30 * time.Second} }
+		})
+		defer w.stop()
+		w.after(5 * time.Second)
+		rival := &world{t: t, plane: q, engine: w.engine, log: &bytes.Buffer{}, config: w.config}
+		rival.config.ControlPlane, rival.config.Logger = q, nil
+		rival.run()
+		defer rival.stop()
+		for i := range 6 {
+			q.grant(fmt.Sprint("q", i), 1, "linux")
+			w.after(20 * time.Second)
+		}
+		require.Equal(t, provisioner.ReasonOwnerConflict, w.loop.Health().Facet(provisioner.FacetOwner).Reason)
+		p.grant("r1", 1, "linux")
+		w.after(5 * time.Second)
+		require.Zero(t, p.mints(), "nothing is launched while new ones keep coming")
+		w.after(5 * time.Minute)
+		require.True(t, w.loop.Health().Facet(provisioner.FacetOwner).OK, "it ends when the other one does")
+	})
+}
+
+func TestAnUnauthorizedTokenComesBack(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		p := newPlane()
+		var revoked atomic.Bool
+		revoked.Store(true)
+		p.pollErr = func(int) error {
+			if revoked.Load() {
+				return provisioner.ErrUnauthorized
+			}
+			return nil
+		}
+		w := start(t, p)
+		defer w.stop()
+		w.after(10 * time.Minute)
+		require.False(t, w.loop.Health().Ready())
+		require.Less(t, p.polls(), 60, "with back-off")
+		revoked.Store(false)
+		p.grant("r1", 1, "linux")
+		w.after(time.Minute)
+		require.True(t, w.loop.Health().Ready())
+		require.Equal(t, 1, p.mints())
+	})
+}
+
+func TestAMintThatFailsIsTriedAgainWithNewIDs(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		p := newPlane()
+		var asked []string
+		p.mintErr = func(requests []provisioner.MintRequest) error {
+			asked = append(asked, requests[0].Runner)
+			if len(asked) == 1 {
+				return errors.New("answer lost")
+			}
+			return nil
+		}
+		w := start(t, p)
+		defer w.stop()
+		p.grant("r1", 1, "linux")
+		w.after(10 * time.Second)
+		require.Len(t, asked, 2)
+		require.NotEqual(t, asked[0], asked[1])
+		require.Equal(t, 1, w.live())
+	})
+}
+
+func TestConfigNamesWhatIsWrong(t *testing.T) {
+	_, err := provisioner.New(provisioner.Config{Limits: provisioner.Limits{PollWait: -1}, Templates: []template.Template{{Key: "a", Labels: []string{"B"}}}})
+	require.ErrorContains(t, err, "ControlPlane")
+	require.ErrorContains(t, err, "Backend")
+	require.ErrorContains(t, err, "PollWait")
+	require.ErrorContains(t, err, "not canonical")
+	require.ErrorContains(t, err, "MaxConcurrency")
+}

@@ -1,0 +1,199 @@
+package provisioner
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/slipway-ci/slipway/backend"
+)
+
+// Reasons for which runners end: they are logged, reported and counted.
+const (
+	ReasonUnwanted             = "unwanted"
+	ReasonMaxLifetime          = "max-lifetime"
+	ReasonRegistrationDeadline = "registration-deadline"
+	ReasonLaunchDeadline       = "launch-deadline"
+	ReasonStopDeadline         = "stop-deadline"
+	ReasonIdle                 = "idle"
+	ReasonGivenUp              = "given-up"
+	ReasonEnded                = "ended"
+	ReasonRetention            = "retention"
+	ReasonStopping             = "provisioner-stopping"
+	ReasonExpired              = "registration-expired"
+)
+
+// endings decides which runners are dropped, retired or removed.
+func (p *plan) endings() {
+	kept := p.keptForPostMortem()
+	for _, r := range p.s.Runners {
+		if r.Busy || !p.due(r.Retry) {
+			continue
+		}
+		switch {
+		case r.Phase.beforeLaunch():
+			p.dropUnlaunched(r)
+		case r.Phase == Launching, r.Phase == Dropped:
+		case r.Phase == Uncertain:
+			if p.due(r.Born.Add(p.s.Limits.LaunchDeadline)) {
+				p.remove(r, ReasonLaunchDeadline)
+			}
+		case r.Phase == GivenUp:
+			if r.visible() && r.HoldsSlot() {
+				p.remove(r, ReasonGivenUp)
+			}
+		case r.HoldsSlot():
+			p.endAlive(r)
+		case r.visible() && r.Removed.IsZero():
+			p.removeEnded(r, kept)
+		}
+	}
+}
+
+func (p *plan) remove(r *Runner, reason string) {
+	p.do(Action{Do: DoRemove, Runners: []string{r.ID}, Template: r.Template, Reason: cmp.Or(r.Removing, reason)})
+}
+
+func (p *plan) retire(r *Runner, reason string) {
+	p.retired = append(p.retired, r.ID)
+	p.do(Action{Do: DoRetire, Runners: []string{r.ID}, Template: r.Template, Reason: reason})
+}
+
+// dropUnlaunched throws away a runner that must not be launched any more. One
+// with a call under way is left until its answer is there.
+func (p *plan) dropUnlaunched(r *Runner) {
+	if r.Phase != Minted && r.Phase != Announced {
+		return
+	}
+	switch {
+	case r.Fact.Unwanted:
+		p.drop(r, cmp.Or(r.Fact.Reason, ReasonUnwanted))
+	case p.s.Stopping:
+		p.drop(r, ReasonStopping)
+	case !r.Expires.IsZero() && !r.Expires.After(p.s.Now.Add(p.s.Lanes[r.Template].LaunchTook)):
+		p.drop(r, ReasonExpired)
+	}
+}
+
+func (p *plan) drop(r *Runner, reason string) {
+	p.do(Action{Do: DoDrop, Runners: []string{r.ID}, Template: r.Template, Reason: reason})
+}
+
+// endAlive ends a runner that lives, if one of the few reasons for it holds. A
+// runner on a host that can't be observed is left alone: the intent stays.
+func (p *plan) endAlive(r *Runner) {
+	if r.Seen != nil && !r.visible() {
+		return
+	}
+	switch {
+	case r.Removing != "": // decided earlier, not done yet
+		p.remove(r, r.Removing)
+	case r.Fact.Unwanted:
+		p.remove(r, cmp.Or(r.Fact.Reason, ReasonUnwanted))
+	case p.due(r.Born.Add(r.MaxLifetime)):
+		p.remove(r, ReasonMaxLifetime)
+	case r.Seen == nil:
+	case r.Seen.State == backend.Starting && p.due(r.StateSince.Add(p.s.Limits.LaunchDeadline)):
+		p.remove(r, ReasonLaunchDeadline)
+	case r.Seen.State == backend.Stopping && p.due(r.StateSince.Add(p.s.Limits.StopDeadline)):
+		p.remove(r, ReasonStopDeadline)
+	case p.s.Able.Retire && r.Fact.Registered == No && r.Fact.Busy != Yes && p.due(r.Born.Add(r.RegistrationDeadline)):
+		p.retire(r, ReasonRegistrationDeadline)
+	}
+}
+
+// removeEnded removes a runner that ended by itself, once its end was told and
+// nobody needs it any more.
+func (p *plan) removeEnded(r *Runner, kept map[string]bool) {
+	if p.s.Stopping {
+		return // the next start finds it; what is left of the time is for launches and reports
+	}
+	patient := r.Ended.Add(reportPatience)
+	if r.Untold > 0 && kept[r.ID] && !p.due(patient) {
+		return
+	}
+	if r.Seen.State != backend.Failed {
+		p.remove(r, ReasonEnded)
+		return
+	}
+	if !kept[r.ID] || p.due(r.Ended.Add(p.s.Limits.FailedRetention)) {
+		p.remove(r, ReasonRetention)
+	}
+}
+
+// keptForPostMortem are the ended runners that may stay: of the failed ones, and
+// of those that wait for their report, the newest up to the retention count.
+func (p *plan) keptForPostMortem() map[string]bool {
+	var failed, waiting []*Runner
+	for _, r := range p.s.Runners {
+		if r.HoldsSlot() || !r.visible() || !r.Removed.IsZero() {
+			continue
+		}
+		if r.Seen.State == backend.Failed {
+			failed = append(failed, r)
+		} else if r.Untold > 0 {
+			waiting = append(waiting, r)
+		}
+	}
+	kept := map[string]bool{}
+	for _, group := range [][]*Runner{failed, waiting} {
+		slices.SortStableFunc(group, func(a, b *Runner) int { return b.Ended.Compare(a.Ended) })
+		for _, r := range group[:min(len(group), max(p.s.Limits.FailedRetentionCount, 0))] {
+			kept[r.ID] = true
+		}
+	}
+	return kept
+}
+
+// scaleDown retires runners that have had no job for long and are above what
+// the floors and the targets call for. Without the ability there is none.
+func (p *plan) scaleDown() {
+	if !p.s.Able.Retire || p.s.Stopping {
+		return
+	}
+	surplus := map[string]int{}
+	for key, c := range p.counts {
+		surplus[key] = c.idle - p.idleWanted(key, c)
+	}
+	for _, r := range p.longestIdleFirst() {
+		if surplus[r.Template] <= 0 || slices.Contains(p.retired, r.ID) {
+			continue
+		}
+		if p.due(later(r.IdleSince.Add(p.s.Limits.IdleTimeout), r.Retry)) {
+			surplus[r.Template]--
+			p.retire(r, ReasonIdle)
+		}
+	}
+}
+
+// idleWanted is how many runners without a job a template should have.
+func (p *plan) idleWanted(key string, c *counts) int {
+	t := p.s.Index.Get(key)
+	if t == nil {
+		return 0
+	}
+	occupied := c.live - c.idle
+	wanted := max(t.MinIdle, t.TargetConcurrency-occupied)
+	if target, told := p.s.Targets[key]; told {
+		wanted = max(wanted, target.Count+t.MinIdle-occupied)
+	}
+	return wanted
+}
+
+func (p *plan) longestIdleFirst() []*Runner {
+	var idle []*Runner
+	for _, r := range p.s.Runners {
+		if r.visible() && !r.Busy && !r.IdleSince.IsZero() && r.idle() {
+			idle = append(idle, r)
+		}
+	}
+	slices.SortStableFunc(idle, func(a, b *Runner) int { return a.IdleSince.Compare(b.IdleSince) })
+	return idle
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}

@@ -1,0 +1,110 @@
+package provisioner
+
+import (
+	"fmt"
+)
+
+// report tells of live runners again now and then, and sends what waits in the
+// outbox, one report at a time.
+func (p *plan) report() {
+	var again []string
+	for _, r := range p.s.Runners {
+		quiet := p.s.Limits.KeepAlive > 0 && !p.s.Stopping && r.HoldsSlot() && r.Told == EventRunning && r.Untold == 0
+		if quiet && p.due(r.ToldAt.Add(p.s.Limits.KeepAlive)) {
+			again = append(again, r.ID)
+		}
+	}
+	if len(again) > 0 {
+		p.do(Action{Do: DoKeepAlive, Runners: again, Reason: "still running"})
+	}
+	r := p.s.Report
+	if p.s.Outbox > 0 && !r.Busy && p.due(r.Next) {
+		p.do(Action{Do: DoReport, Count: min(p.s.Outbox, p.s.ReportBatch), Reason: fmt.Sprintf("%d events wait", p.s.Outbox)})
+	}
+}
+
+// list observes the backend: on a hint, and on a slow tick.
+func (p *plan) list() {
+	l := p.s.List
+	if l.Busy || p.s.Stopping {
+		return
+	}
+	next := later(l.Next, l.Began.Add(listSpacing))
+	reason := "a change was hinted at"
+	if !p.s.Woken {
+		next, reason = later(next, l.Began.Add(p.s.Limits.ListInterval)), "it is time"
+	}
+	if p.due(next) {
+		p.do(Action{Do: DoList, Reason: reason})
+	}
+}
+
+// ask asks for facts about every runner that holds a slot, and about those
+// whose end was not weighed yet.
+func (p *plan) ask() {
+	f := p.s.Facts
+	if !p.s.Able.Facts || f.Busy || p.s.Stopping {
+		return
+	}
+	runners, urgent := askable(p.s)
+	if len(runners) == 0 {
+		return
+	}
+	next, reason := f.Began.Add(p.s.Limits.FactsInterval), "it is time"
+	if urgent {
+		next, reason = f.Began.Add(factsSpacing), "runners ended"
+	}
+	if p.due(later(next, f.Next)) {
+		p.do(Action{Do: DoAsk, Count: len(runners), Reason: reason})
+	}
+}
+
+// askable are the runners to ask about; urgent says that one has ended since
+// the last ask began.
+func askable(s Snapshot) (runners []*Runner, urgent bool) {
+	for _, r := range s.Runners {
+		unjudged := r.Phase == Launched && !r.HoldsSlot() && !r.judged
+		if r.Phase == Launched && r.HoldsSlot() || unjudged {
+			runners = append(runners, r)
+		}
+		urgent = urgent || unjudged
+	}
+	return runners, urgent
+}
+
+// poll sends a poll when none is under way, and has it sent anew when a
+// template went from none free to some, or back.
+func (p *plan) poll() {
+	c := p.s.Poll
+	if p.s.Stopping || p.s.Began.IsZero() {
+		return // before the first list nobody knows what is free
+	}
+	ad := advertise(p.s, p.counts)
+	if !c.Busy {
+		next := c.Next
+		if gained(p.s.Advertised, ad.Templates) {
+			next = c.Began.Add(repollSpacing)
+		}
+		if p.due(next) {
+			p.do(Action{Do: DoPoll, Ad: ad, Reason: "none is under way"})
+		}
+		return
+	}
+	if !sameOffer(p.s.Advertised, ad.Templates) && p.due(c.Began.Add(repollSpacing)) {
+		p.do(Action{Do: DoRepoll, Reason: "what is free has changed"})
+	}
+}
+
+// gained says whether b offers something for a template for which a does not.
+func gained(a, b []Slots) bool {
+	free := make(map[string]bool, len(a))
+	for _, s := range a {
+		free[s.Template] = s.Free > 0
+	}
+	for _, s := range b {
+		if before, known := free[s.Template]; known && !before && s.Free > 0 {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,238 @@
+package file
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/google/cel-go/cel"
+	"github.com/google/cel-go/common/types"
+	"github.com/google/cel-go/common/types/ref"
+)
+
+const (
+	// maxExpression is how long one expression may be, in characters.
+	maxExpression = 8 << 10
+	// maxExpressionDepth bounds the parser's recursion.
+	maxExpressionDepth = 100
+	// maxExpressions and maxExpressionText bound what is compiled for one file:
+	// a thousand families with twenty fields each, and their length together.
+	maxExpressions    = 20_000
+	maxExpressionText = 2 << 20
+	// maxFileCost is what all evaluations of a file may cost together: a file of
+	// a thousand templates with ten small expressions each costs about 200,000.
+	maxFileCost = 5_000_000
+)
+
+// evaluator compiles and runs the expressions of one file, in one goroutine.
+type evaluator struct {
+	cost        uint64 // spent so far
+	ranged      int    // values that range gave in the evaluation under way
+	expressions int    // compiled so far
+	text        int    // length of those
+	keys        []string
+}
+
+// newScope makes the scope in which vars alone is known.
+func (ev *evaluator) newScope() (*scope, error) {
+	env, err := cel.NewEnv(append(ev.functions(),
+		cel.Variable("vars", cel.DynType),
+		cel.CrossTypeNumericComparisons(true),
+		cel.ParserRecursionLimit(maxExpressionDepth),
+		cel.ParserExpressionSizeLimit(maxExpression),
+	)...)
+	if err != nil {
+		return nil, fmt.Errorf("expressions: %w", err)
+	}
+	return &scope{ev: ev, env: env, names: []string{"vars"}, programs: map[string]*program{}}, nil
+}
+
+// scope is the names that expressions of one part of the file may use. It
+// compiles each expression once.
+type scope struct {
+	ev       *evaluator
+	env      *cel.Env
+	names    []string
+	programs map[string]*program
+}
+
+// extend makes a scope with more names.
+func (s *scope) extend(names []string) (*scope, error) {
+	opts := make([]cel.EnvOption, 0, len(names))
+	for _, name := range names {
+		opts = append(opts, cel.Variable(name, cel.DynType))
+	}
+	env, err := s.env.Extend(opts...)
+	if err != nil {
+		return nil, fmt.Errorf("expressions: %w", err)
+	}
+	return &scope{ev: s.ev, env: env, names: append(slices.Clone(s.names), names...),
+		programs: map[string]*program{}}, nil
+}
+
+// exprError is why an expression can't be compiled or evaluated. Offset is where
+// in it, in characters; -1 is unknown.
+type exprError struct {
+	offset  int
+	message string
+	// missing: it looks up what is not there, which in a text is empty.
+	missing bool
+}
+
+func (e *exprError) Error() string { return e.message }
+
+// program is a compiled expression, or why there is none.
+type program struct {
+	source string
+	run    cel.Program
+	ast    *cel.Ast
+	err    *exprError
+	// doubt is what the type checker has against it. CEL evaluates such an
+	// expression nevertheless, and it may be right: the checker refuses
+	// (gpu ? "all" : 0). It explains a later failure.
+	doubt *exprError
+}
+
+// compile returns the program of an expression; its err says what is wrong.
+func (s *scope) compile(source string) *program {
+	if p, ok := s.programs[source]; ok {
+		return p
+	}
+	p := &program{source: source}
+	s.programs[source] = p
+	s.ev.expressions++
+	s.ev.text += len(source)
+	if s.ev.expressions > maxExpressions || s.ev.text > maxExpressionText {
+		p.err = &exprError{offset: -1, message: "the file has too many expressions"}
+		return p
+	}
+	ast, issues := s.env.Parse(source)
+	if issues.Err() != nil {
+		p.err = firstIssue(source, issues)
+		return p
+	}
+	checked, issues := s.env.Check(ast)
+	if issues.Err() != nil {
+		if p.err = s.undeclared(source, issues); p.err != nil {
+			return p
+		}
+		p.doubt = firstIssue(source, issues)
+	} else {
+		ast = checked
+	}
+	run, err := s.env.Program(ast, programOptions()...)
+	if err != nil {
+		p.err = &exprError{offset: -1, message: err.Error()}
+		return p
+	}
+	p.run, p.ast = run, ast
+	return p
+}
+
+func firstIssue(source string, issues *cel.Issues) *exprError {
+	all := issues.Errors()
+	if len(all) == 0 {
+		return &exprError{offset: -1, message: issues.Err().Error()}
+	}
+	first := slices.MinFunc(all, func(a, b *cel.Error) int {
+		return cmp.Or(cmp.Compare(a.Location.Line(), b.Location.Line()),
+			cmp.Compare(a.Location.Column(), b.Location.Column()))
+	})
+	return issueAt(source, first, advise(strings.ReplaceAll(first.Message, "\n", " ")))
+}
+
+func issueAt(source string, issue *cel.Error, message string) *exprError {
+	return &exprError{offset: runeOffset(source, issue.Location.Line(), issue.Location.Column()), message: message}
+}
+
+// runeOffset is the index in characters of a place in CEL's terms: lines from 1,
+// columns from 0.
+func runeOffset(source string, line, column int) int {
+	lines := strings.Split(source, "\n")
+	if line < 1 || line > len(lines) || column < 0 {
+		return -1
+	}
+	offset := column
+	for _, l := range lines[:line-1] {
+		offset += len([]rune(l)) + 1
+	}
+	return offset
+}
+
+var undeclaredName = regexp.MustCompile(`^undeclared reference to '([^']*)'`)
+
+// undeclared finds the issue of a name that the scope does not have, if any.
+func (s *scope) undeclared(source string, issues *cel.Issues) *exprError {
+	for _, issue := range issues.Errors() {
+		m := undeclaredName.FindStringSubmatch(issue.Message)
+		if m == nil {
+			continue
+		}
+		known := append(slices.Clone(s.names), functionNames...)
+		message := fmt.Sprintf("unknown name %s%s", quote(m[1]), didYouMean(m[1], known))
+		return issueAt(source, issue, message+"; known here: "+strings.Join(s.names, ", "))
+	}
+	return nil
+}
+
+// evaluate runs a program. The names of vars are those of the scope.
+func (s *scope) evaluate(p *program, vars map[string]any) (ref.Val, *exprError) {
+	if p.err != nil {
+		return nil, p.err
+	}
+	if s.ev.cost > maxFileCost {
+		return nil, &exprError{offset: -1, message: "the expressions of this file cost too much to evaluate"}
+	}
+	s.ev.ranged = 0
+	out, details, err := p.run.Eval(vars)
+	if cost := details.ActualCost(); cost != nil {
+		s.ev.cost += *cost
+	} else {
+		s.ev.cost += maxCost
+	}
+	if err != nil {
+		return nil, s.explain(p, err)
+	}
+	weight, err := weigh(out)
+	s.ev.cost += uint64(weight) / 4
+	if err != nil {
+		return nil, &exprError{offset: -1, message: "the result is " + err.Error()}
+	}
+	return out, nil
+}
+
+// explain turns CEL's error into ours.
+func (s *scope) explain(p *program, err error) *exprError {
+	message := err.Error()
+	out := &exprError{offset: -1, message: advise(message)}
+	var celErr *types.Err
+	if errors.As(err, &celErr) && celErr.NodeID() != 0 {
+		at := p.ast.NativeRep().SourceInfo().GetStartLocation(celErr.NodeID())
+		out.offset = runeOffset(p.source, at.Line(), at.Column())
+	}
+	switch key, missing := strings.CutPrefix(message, "no such key: "); {
+	case missing:
+		out.missing = true
+		out.message = fmt.Sprintf("no key %s%s", quote(key), didYouMean(key, s.ev.keys))
+	case strings.Contains(message, "cost limit exceeded"):
+		out.message = "costs too much to evaluate"
+	case strings.HasPrefix(message, "no such attribute(s): "):
+		name := strings.TrimPrefix(message, "no such attribute(s): ")
+		out.message = fmt.Sprintf("%s is not known yet: let sees vars, the axes and what is declared before it", quote(name))
+	case strings.HasPrefix(message, "no such overload") && p.doubt != nil:
+		return p.doubt
+	}
+	return out
+}
+
+// advise adds what most often is the reason of a type error.
+func advise(message string) string {
+	if strings.HasPrefix(message, "no such overload") ||
+		strings.HasPrefix(message, "found no matching overload") {
+		return message + " (numbers of the file are doubles: write 2.0, not 2, beside them)"
+	}
+	return message
+}

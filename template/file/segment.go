@@ -1,0 +1,137 @@
+package file
+
+import (
+	"fmt"
+	"strings"
+)
+
+const (
+	openMark  = "${{"
+	closeMark = "}}"
+)
+
+// segment is a part of a text: literal text or one expression.
+type segment struct {
+	literal string
+	// expression is the source between the braces; isExpr tells it from a literal.
+	expression string
+	isExpr     bool
+	// opener counts the "${{" of the text before this one's.
+	opener int
+}
+
+// splitError is a text that can't be split; opener tells at which "${{".
+type splitError struct {
+	opener  int
+	message string
+}
+
+func (e *splitError) Error() string { return e.message }
+
+// split cuts a text into segments; nil when there is no expression in it and
+// nothing to unescape. "$${{" is a literal "${{".
+func split(text string) ([]segment, error) {
+	if !strings.Contains(text, openMark) {
+		return nil, nil
+	}
+	var out []segment
+	var literal strings.Builder
+	openers := 0
+	flush := func() {
+		if literal.Len() > 0 {
+			out = append(out, segment{literal: literal.String()})
+			literal.Reset()
+		}
+	}
+	for i := 0; i < len(text); {
+		switch {
+		case strings.HasPrefix(text[i:], "$"+openMark):
+			literal.WriteString(openMark)
+			i += 1 + len(openMark)
+			openers++
+		case strings.HasPrefix(text[i:], openMark):
+			flush()
+			expression, ok := cut(text[i+len(openMark):])
+			if !ok {
+				return nil, &splitError{openers, fmt.Sprintf("%s without %s: write $%s for a literal one", openMark, closeMark, openMark)}
+			}
+			if strings.TrimSpace(expression) == "" {
+				return nil, &splitError{openers, "an empty expression"}
+			}
+			out = append(out, segment{expression: expression, isExpr: true, opener: openers})
+			openers += 1 + strings.Count(expression, openMark)
+			i += len(openMark) + len(expression) + len(closeMark)
+		default:
+			literal.WriteByte(text[i])
+			i++
+		}
+	}
+	flush()
+	return out, nil
+}
+
+// cut returns what is before the closing braces: those that are not in a string
+// literal, a comment or a map literal.
+func cut(s string) (string, bool) {
+	depth := 0
+	for i := 0; i < len(s); {
+		switch c := s[i]; {
+		case c == '"' || c == '\'':
+			i = skipString(s, i)
+			continue
+		case strings.HasPrefix(s[i:], "//"):
+			i = skipComment(s, i)
+			continue
+		case c == '{':
+			depth++
+		case c == '}' && depth > 0:
+			depth--
+		case strings.HasPrefix(s[i:], closeMark):
+			return s[:i], true
+		}
+		i++
+	}
+	return "", false
+}
+
+// skipString returns the index after the CEL string literal whose quote is at i.
+// An unclosed one takes the rest.
+func skipString(s string, i int) int {
+	raw := isRaw(s, i)
+	quote := s[i : i+1]
+	if triple := strings.Repeat(quote, 3); strings.HasPrefix(s[i:], triple) {
+		quote = triple
+	}
+	for i += len(quote); i < len(s); i++ {
+		switch {
+		case s[i] == '\\' && !raw:
+			i++
+		case strings.HasPrefix(s[i:], quote):
+			return i + len(quote)
+		}
+	}
+	return len(s)
+}
+
+// isRaw says whether the quote at i begins a raw literal: r"", br"".
+func isRaw(s string, i int) bool {
+	if i == 0 || s[i-1] != 'r' && s[i-1] != 'R' {
+		return false
+	}
+	i--
+	if i > 0 && (s[i-1] == 'b' || s[i-1] == 'B') {
+		i--
+	}
+	return i == 0 || !isWord(s[i-1])
+}
+
+func isWord(c byte) bool {
+	return c == '_' || c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
+}
+
+func skipComment(s string, i int) int {
+	if j := strings.IndexByte(s[i:], '\n'); j >= 0 {
+		return i + j
+	}
+	return len(s)
+}
