@@ -1,0 +1,34 @@
+# Everything CI does is a target here; .ci/run calls them in order.
+GO       ?= go
+PACKAGES ?= ./...
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+
+.PHONY: build test lint bench soak fmt engine
+
+# Static programs, in bin/.
+build:
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X github.com/slipway-ci/slipway/internal/version.Version=$(VERSION)" -o bin/ ./cmd/...
+
+# Every test that can run here; those that lack a Docker engine are counted aloud.
+test:
+	$(GO) run ./internal/testcount -race -timeout 15m $(PACKAGES)
+
+lint:
+	@test -z "$$(gofmt -l .)" || { echo "not gofmt-ed:"; gofmt -l .; exit 1; }
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+
+# The figures that the documents quote, as ratios to a floor of the same run.
+bench:
+	$(GO) run ./internal/bench
+
+# The simulation through thousands of seeds of faults.
+soak:
+	SLIPWAY_SEEDS=$${SLIPWAY_SEEDS:-5000} $(GO) test -race -timeout 4h -run Seeds -v ./internal/sim
+
+fmt:
+	gofmt -w .
+
+# A Docker engine, where none answers and root may install one (Debian).
+engine:
+	bash scripts/engine.sh
