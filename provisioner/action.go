@@ -13,6 +13,8 @@ type Deed string
 const (
 	// DoList observes the backend.
 	DoList Deed = "list"
+	// DoSize asks the backend how much room there is.
+	DoSize Deed = "size"
 	// DoAsk asks the control plane for facts.
 	DoAsk Deed = "ask"
 	// DoPoll sends a poll; DoRepoll ends the one under way, so that it is sent anew.

@@ -164,7 +164,7 @@ func (l *ledger) retired(runners []*Runner, ids []string, reason string, now tim
 		if done[r.ID] {
 			r.Retired, r.Removing, r.Retry = true, reason, time.Time{}
 			l.retryDone(r.ID)
-			if lane := l.lanes[r.Template]; lane != nil && reason == ReasonRegistrationDeadline {
+			if lane := l.lanes[r.Template]; lane != nil && reason != ReasonIdle {
 				r.judged = true
 				l.crashed(r.Template, lane, reason+": it never registered", now)
 			}

@@ -15,12 +15,14 @@ import (
 // apply does a. What the ledger has to know at once is written here; the deed
 // itself runs in a goroutine and its answer comes back as news.
 func (r *run) apply(a Action, now time.Time) {
-	if a.Do != DoList && a.Do != DoAsk && a.Do != DoPoll && a.Do != DoReport && a.Do != DoKeepAlive {
+	if a.Do != DoList && a.Do != DoSize && a.Do != DoAsk && a.Do != DoPoll && a.Do != DoReport && a.Do != DoKeepAlive {
 		r.loop.log.Debug(string(a.Do), "template", a.Template, "runner", one(a.Runners), "reservation", a.Reservation, "count", a.Count, "reason", a.Reason)
 	}
 	switch a.Do {
 	case DoList:
 		r.list(now)
+	case DoSize:
+		r.size(now)
 	case DoAsk:
 		r.ask(now)
 	case DoPoll:
@@ -74,21 +76,23 @@ func (r *run) deed(limit time.Duration, matters bool, f func(ctx context.Context
 func (r *run) list(now time.Time) {
 	l := r.ledger
 	l.snap.List.Busy, l.snap.List.Began, l.snap.Woken = true, now, false
+	r.deed(r.config.CallTimeout, false, func(ctx context.Context) news {
+		listing, err := r.config.Backend.List(ctx)
+		return func(l *ledger, at time.Time) { l.listed(now, at, listing, err) }
+	})
+}
+
+func (r *run) size(now time.Time) {
+	l := r.ledger
+	l.snap.Size.Busy, l.snap.Size.Began = true, now
 	keys := slices.Clone(l.snap.Order)
 	specs := make([]backend.Spec, len(keys))
 	for i, key := range keys {
 		specs[i] = specOf(l.snap.Index.Get(key))
 	}
 	r.deed(r.config.CallTimeout, false, func(ctx context.Context) news {
-		listing, err := r.config.Backend.List(ctx)
-		var room []int
-		if err == nil {
-			room, err = backend.Capacity(ctx, r.config.Backend, specs)
-			if isUnsupported(err) {
-				keys, err = nil, nil
-			}
-		}
-		return func(l *ledger, at time.Time) { l.listed(now, at, listing, keys, room, err) }
+		room, err := backend.Capacity(ctx, r.config.Backend, specs)
+		return func(l *ledger, at time.Time) { l.sized(now, at, keys, room, err) }
 	})
 }
 

@@ -8,8 +8,6 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
-	"github.com/google/uuid"
-
 	"github.com/slipway-ci/slipway/backend"
 	"github.com/slipway-ci/slipway/template"
 )
@@ -75,7 +73,8 @@ func abilities(c Config) Abilities {
 	_, facts := c.ControlPlane.(Knower)
 	_, retire := c.ControlPlane.(Retirer)
 	_, prepare := c.Backend.(backend.Preparer)
-	return Abilities{Announce: announce, Facts: facts, Retire: retire, Prepare: prepare, Warm: true}
+	_, capacity := c.Backend.(backend.Sizer)
+	return Abilities{Announce: announce, Facts: facts, Retire: retire, Prepare: prepare, Capacity: capacity, Warm: true}
 }
 
 func (l *ledger) setTemplates(templates []template.Template) {
@@ -84,7 +83,7 @@ func (l *ledger) setTemplates(templates []template.Template) {
 	for _, t := range templates {
 		l.snap.Order = append(l.snap.Order, t.Key)
 		if l.lanes[t.Key] == nil {
-			l.lanes[t.Key] = &lane{Lane: Lane{Room: -1}, next: crashBackOff()}
+			l.lanes[t.Key] = &lane{next: crashBackOff()}
 		}
 	}
 }
@@ -139,7 +138,7 @@ func (l *ledger) begin(a Action, now time.Time) []*Runner {
 	begun := make([]*Runner, a.Count)
 	for i := range begun {
 		r := &Runner{
-			ID: uuid.Must(uuid.NewV7()).String(), Template: t.Key, Reservation: a.Reservation,
+			ID: newID(now), Template: t.Key, Reservation: a.Reservation,
 			Phase: Minting, Since: now, Begun: now, Born: now,
 			RegistrationDeadline: cmp.Or(t.RegistrationDeadline, l.snap.Limits.RegistrationDeadline),
 			MaxLifetime:          cmp.Or(t.MaxLifetime, l.snap.Limits.MaxLifetime),

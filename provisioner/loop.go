@@ -222,7 +222,8 @@ func (r *run) end() {
 		}
 	}
 	if c, ok := r.config.ControlPlane.(Closer); ok {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.work), r.config.CallTimeout)
+		rest := max(time.Until(r.stopBy), time.Second)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.work), rest)
 		defer cancel()
 		if err := c.Close(ctx); err != nil {
 			r.loop.log.Warn("close the control plane's session", "err", err)

@@ -7,15 +7,12 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/slipway-ci/slipway/backend"
 	"github.com/slipway-ci/slipway/tokens"
 )
 
-// listed takes in a look at the backend. room holds what Capacity said of the
-// templates in keys; nil: nothing.
-func (l *ledger) listed(began, now time.Time, listing backend.Listing, keys []string, room []int, err error) {
+// listed takes in a look at the backend.
+func (l *ledger) listed(began, now time.Time, listing backend.Listing, err error) {
 	c := &l.snap.List
 	c.Busy = false
 	if err != nil {
@@ -31,7 +28,6 @@ func (l *ledger) listed(began, now time.Time, listing backend.Listing, keys []st
 	}
 	first := l.snap.Began.IsZero()
 	l.snap.Began, l.snap.Observed = began, true
-	l.takeRoom(keys, room)
 
 	shown := make(map[string]bool, len(listing.Runners))
 	for i := range listing.Runners {
@@ -50,10 +46,27 @@ func (l *ledger) listed(began, now time.Time, listing backend.Listing, keys []st
 	}
 }
 
-func (l *ledger) takeRoom(keys []string, room []int) {
-	for _, lane := range l.lanes {
-		lane.Room = -1
+// sized takes in how much room there is for each template of keys. Without an
+// answer there is none.
+func (l *ledger) sized(began, now time.Time, keys []string, room []int, err error) {
+	c := &l.snap.Size
+	c.Busy = false
+	if errors.Is(err, errors.ErrUnsupported) {
+		l.snap.Able.Capacity = false
+		return
 	}
+	l.snap.RoomBegan = began
+	for _, lane := range l.lanes {
+		lane.Room = 0
+	}
+	if err != nil {
+		l.failed("capacity", err)
+		c.Next = now.Add(l.retryIn("capacity"))
+		c.Began = time.Time{} // asked again without waiting for a list
+		return
+	}
+	l.succeeded("capacity")
+	c.Done, c.Next = now, time.Time{}
 	for i, key := range keys {
 		if lane := l.lanes[key]; lane != nil && i < len(room) {
 			lane.Room = max(room[i], 0)
@@ -85,15 +98,6 @@ func (l *ledger) adopt(seen *backend.Runner, first bool, now time.Time) *Runner 
 	}
 	l.add(r)
 	return r
-}
-
-// madeAt is the time in an id that is a UUIDv7 (RFC 9562, section 5.7).
-func madeAt(id string) (time.Time, bool) {
-	parsed, err := uuid.Parse(id)
-	if err != nil || parsed.Version() != 7 {
-		return time.Time{}, false
-	}
-	return time.Unix(parsed.Time().UnixTime()), true
 }
 
 func durationLabel(text string, otherwise time.Duration) time.Duration {

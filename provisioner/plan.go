@@ -16,6 +16,7 @@ func Plan(s Snapshot) []Action {
 	p.launches()
 	p.report()
 	p.list()
+	p.size()
 	p.ask()
 	p.poll()
 	p.wait()

@@ -35,7 +35,7 @@ func (p *plan) endings() {
 			p.dropUnlaunched(r)
 		case r.Phase == Launching, r.Phase == Dropped:
 		case r.Phase == Uncertain:
-			if p.due(r.Born.Add(p.s.Limits.LaunchDeadline)) {
+			if p.due(r.Born.Add(p.s.Limits.LaunchDeadline)) && p.s.Observed && p.s.Began.After(r.Since) {
 				p.remove(r, ReasonLaunchDeadline)
 			}
 		case r.Phase == GivenUp:
@@ -93,13 +93,23 @@ func (p *plan) endAlive(r *Runner) {
 	case p.due(r.Born.Add(r.MaxLifetime)):
 		p.remove(r, ReasonMaxLifetime)
 	case r.Seen == nil:
-	case r.Seen.State == backend.Starting && p.due(r.StateSince.Add(p.s.Limits.LaunchDeadline)):
-		p.remove(r, ReasonLaunchDeadline)
+	case r.Seen.State == backend.Starting && p.due(r.StateSince.Add(p.s.Limits.LaunchDeadline)) && p.s.Observed:
+		p.endHalfMade(r)
 	case r.Seen.State == backend.Stopping && p.due(r.StateSince.Add(p.s.Limits.StopDeadline)):
 		p.remove(r, ReasonStopDeadline)
 	case p.s.Able.Retire && r.Fact.Registered == No && r.Fact.Busy != Yes && p.due(r.Born.Add(r.RegistrationDeadline)):
 		p.retire(r, ReasonRegistrationDeadline)
 	}
+}
+
+// endHalfMade ends a runner that was created and, as far as was seen, never
+// started. It may have started since: it is retired first where that can be done.
+func (p *plan) endHalfMade(r *Runner) {
+	if p.s.Able.Retire {
+		p.retire(r, ReasonLaunchDeadline)
+		return
+	}
+	p.remove(r, ReasonLaunchDeadline)
 }
 
 // removeEnded removes a runner that ended by itself, once its end was told and

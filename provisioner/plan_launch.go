@@ -3,6 +3,7 @@ package provisioner
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/slipway-ci/slipway/template"
@@ -87,18 +88,25 @@ func (p *plan) rooms() map[string]int {
 // forGrants hands each grant to the templates that fit it, best first: a full
 // one spills to the next.
 func (p *plan) forGrants(wants []want, room map[string]int) []want {
+	open := map[string][]*template.Template{} // by label set: what fits, the full ones in front left out
 	for _, g := range p.s.Grants {
-		left := g.Left
-		for t := range p.s.Index.Fits(g.Labels) {
-			if left == 0 {
-				break
-			}
-			if n := min(left, room[t.Key]); n > 0 {
-				room[t.Key] -= n
-				left -= n
-				wants = append(wants, want{t, g.Reservation, n, "granted"})
-			}
+		set := strings.Join(g.Labels, ",")
+		fits, known := open[set]
+		if !known {
+			fits = slices.Collect(p.s.Index.Fits(g.Labels))
 		}
+		for left := g.Left; left > 0 && len(fits) > 0; {
+			t := fits[0]
+			n := min(left, room[t.Key])
+			if n == 0 {
+				fits = fits[1:]
+				continue
+			}
+			room[t.Key] -= n
+			left -= n
+			wants = append(wants, want{t, g.Reservation, n, "granted"})
+		}
+		open[set] = fits
 	}
 	return wants
 }
@@ -121,7 +129,9 @@ func (p *plan) forLevels(wants []want, room map[string]int) []want {
 			if !p.s.Able.Warm {
 				idle = 0
 			}
-			n, reason = target.Count+idle-c.live-ended[key]-granted[key], "below the target"
+			if below := target.Count + idle - c.live - ended[key] - granted[key]; below > n {
+				n, reason = below, "below the target"
+			}
 		}
 		if n = min(n, room[key]); n > 0 {
 			room[key] -= n
@@ -172,13 +182,19 @@ func (p *plan) prepared(wants []want) []want {
 // turn, the template with the fewest under way first.
 func (p *plan) mint(wants []want) {
 	free, busy := p.slots()
-	begun := make([]int, len(wants))
-	for free > 0 {
+	wants = slices.DeleteFunc(wants, func(w want) bool { return !p.due(p.s.Lanes[w.template.Key].MintRetry) })
+	begun, taken := make([]int, len(wants)), make([]*int, len(wants)) // of each want: runners begun, slots of its template
+	for i, w := range wants {
+		if busy[w.template.Key] == nil {
+			busy[w.template.Key] = new(int)
+		}
+		taken[i] = busy[w.template.Key]
+	}
+	for ; free > 0; free-- {
 		next := -1
 		for i, w := range wants {
-			key := w.template.Key
-			open := begun[i] < w.count && begun[i] < p.s.Limits.MintBatch && busy[key] < p.slotBound() && p.due(p.s.Lanes[key].MintRetry)
-			if open && (next < 0 || busy[key] < busy[wants[next].template.Key]) {
+			open := begun[i] < min(w.count, p.s.Limits.MintBatch) && *taken[i] < p.slotBound()
+			if open && (next < 0 || *taken[i] < *taken[next]) {
 				next = i
 			}
 		}
@@ -186,8 +202,7 @@ func (p *plan) mint(wants []want) {
 			break
 		}
 		begun[next]++
-		busy[wants[next].template.Key]++
-		free--
+		*taken[next]++
 	}
 	for i, w := range wants {
 		if begun[i] > 0 {
@@ -208,11 +223,14 @@ func (p *plan) slotBound() int {
 // slots counts the free launch slots and those that each template takes. A
 // launch that takes far longer than usual gives its slot back, though it still
 // counts as live: no bound is held across a call that can hang.
-func (p *plan) slots() (free int, busy map[string]int) {
-	free, busy = p.s.Limits.LaunchParallelism, map[string]int{}
+func (p *plan) slots() (free int, busy map[string]*int) {
+	free, busy = p.s.Limits.LaunchParallelism, map[string]*int{}
 	for _, r := range p.s.Runners {
 		if r.HoldsSlot() && (r.Phase.beforeLaunch() || r.Phase == Launching) && !p.due(r.Begun.Add(p.slotPatience(r.Template))) {
-			busy[r.Template]++
+			if busy[r.Template] == nil {
+				busy[r.Template] = new(int)
+			}
+			*busy[r.Template]++
 			free--
 		}
 	}

@@ -39,6 +39,15 @@ func (p *plan) list() {
 	}
 }
 
+// size asks the backend for its room after each list. It is a call of its own:
+// what the list told is not to wait for it.
+func (p *plan) size() {
+	c := p.s.Size
+	if p.s.Able.Capacity && !c.Busy && !p.s.Stopping && p.s.List.Done.After(c.Began) && p.due(c.Next) {
+		p.do(Action{Do: DoSize, Reason: "a new list is there"})
+	}
+}
+
 // ask asks for facts about every runner that holds a slot, and about those
 // whose end was not weighed yet.
 func (p *plan) ask() {
@@ -64,7 +73,7 @@ func (p *plan) ask() {
 func askable(s Snapshot) (runners []*Runner, urgent bool) {
 	for _, r := range s.Runners {
 		unjudged := r.Phase == Launched && !r.HoldsSlot() && !r.judged
-		if r.Phase == Launched && r.HoldsSlot() || unjudged {
+		if r.HoldsSlot() && !r.Phase.beforeLaunch() || unjudged {
 			runners = append(runners, r)
 		}
 		urgent = urgent || unjudged

@@ -32,10 +32,12 @@ type Snapshot struct {
 	// Stopping: finish what is under way, begin nothing.
 	Stopping bool
 
-	// List, Facts, Poll and Report are the state of the one call of each kind.
-	List, Facts, Poll, Report Call
+	// List, Size, Facts, Poll and Report are the state of the one call of each kind.
+	List, Size, Facts, Poll, Report Call
 	// Began is when the last good list began; zero: there was none.
 	Began time.Time
+	// RoomBegan is when the room that is known was asked for.
+	RoomBegan time.Time
 	// Observed says that the last list was good.
 	Observed bool
 	// Woken says that something may have changed since the last list began.
@@ -61,8 +63,7 @@ type Call struct {
 
 // Lane is what is known of a template beside its runners.
 type Lane struct {
-	// Room is how many more the backend had room for when the last list began;
-	// -1: it does not say.
+	// Room is how many more the backend had room for when it was last asked.
 	Room int
 	// Preparing: a prepare is under way. Prepared is when the last good one ended.
 	Preparing bool
@@ -91,14 +92,14 @@ type HeldGrant struct {
 
 // Abilities are what the ports can do beyond their contract.
 type Abilities struct {
-	Announce, Facts, Retire, Prepare, Warm bool
+	Announce, Facts, Retire, Prepare, Capacity, Warm bool
 }
 
 // counts are the runners of one template.
 type counts struct {
 	live, starting, running int
 	inFlight                int // from mint until the launch was answered
-	unlisted                int // may exist and not be part of the room told by the last list
+	unlisted                int // may exist and not be part of the room that was told
 	idle                    int
 	probes                  int // born since the last failure and not decided
 }
@@ -132,7 +133,7 @@ func (c *counts) add(s Snapshot, r *Runner) {
 	if r.Phase.beforeLaunch() || r.Phase == Launching {
 		c.inFlight++
 	}
-	if r.Phase.inFlight() || r.Seen == nil && !r.Since.Before(s.Began) {
+	if r.Phase.inFlight() || !r.Begun.IsZero() && !r.Since.Before(s.RoomBegan) {
 		c.unlisted++
 	}
 	if r.idle() {
@@ -151,7 +152,7 @@ func (s Snapshot) room(t *template.Template, c *counts) int {
 	}
 	n := t.MaxConcurrency - c.live
 	lane := s.Lanes[t.Key]
-	if lane.Room >= 0 {
+	if s.Able.Capacity {
 		n = min(n, lane.Room-c.unlisted)
 	}
 	if lane.Failures > 0 {
