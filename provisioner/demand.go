@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/slipway-ci/slipway/backend"
 	"github.com/slipway-ci/slipway/template"
 )
 
@@ -100,7 +101,9 @@ func (l *ledger) takeFacts(facts []Fact, asOf, now time.Time) (changed bool) {
 		before := r.Fact
 		r.Fact = merge(before, f)
 		r.FactAt = later(r.FactAt, asOf)
-		changed = changed || r.Fact.Unwanted && !before.Unwanted
+		if r.Fact.Unwanted && !before.Unwanted {
+			r.Retry, changed = time.Time{}, true
+		}
 		if r.Fact.Registered == Yes && before.Registered != Yes {
 			l.metrics.Registered(r.Template, now.Sub(r.Born))
 		}
@@ -148,19 +151,19 @@ func (l *ledger) proven(r *Runner) {
 // judge weighs an end: was it a crash?
 func (l *ledger) judge(r *Runner, now time.Time) {
 	lane := l.lanes[r.Template]
-	if r.judged || lane == nil || r.Seen == nil {
+	if r.judged || lane == nil || r.end == nil {
 		return
 	}
 	r.judged = true
 	lived := r.Ended.Sub(later(r.Begun, r.Born))
 	noJob := r.Fact.Busy == No && r.FactAt.After(r.Ended)
 	switch {
-	case r.Fact.Registered == Yes && r.Fact.Busy == Unknown && r.Seen.State == "exited", r.Fact.Busy == Yes, r.Removing != "":
-	case r.Seen.State == "failed" && r.Fact.Registered != Yes:
-		l.crashed(r.Template, lane, endReason(r.Seen), now)
+	case r.Fact.Registered == Yes && r.Fact.Busy == Unknown && r.end.State == backend.Exited, r.Fact.Busy == Yes, r.Removing != "":
+	case r.end.State == backend.Failed && r.Fact.Registered != Yes:
+		l.crashed(r.Template, lane, endReason(r.end), now)
 	case noJob && lived < crashWindow:
 		l.crashed(r.Template, lane, fmt.Sprintf("no-job: ended after %s without a job", lived.Round(time.Millisecond)), now)
-	case r.Seen.State == "exited":
+	case r.end.State == backend.Exited:
 		l.exitedClean(r, lane, lived, now)
 	}
 }

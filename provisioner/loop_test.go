@@ -294,6 +294,29 @@ func TestCrashBackOff(t *testing.T) {
 	})
 }
 
+func TestACrashIsWeighedWhenTheFactsAreThere(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		k := knowing{newPlane()}
+		w := startWith(t, k.plane, k, func(c *provisioner.Config, e *memory.Config) {
+			e.Behaviour = func(backend.Spec) memory.Program { return memory.Program{Run: 3 * time.Second} }
+		})
+		defer w.stop()
+		k.grant("r1", 1, "linux")
+		w.after(2 * time.Second)
+		k.know(provisioner.Fact{Runner: w.ids()[0], Registered: provisioner.Yes, Busy: provisioner.No})
+		w.after(10 * time.Second)
+		require.Contains(t, w.loop.Health().Facet(provisioner.FacetLaunches).Reason, "no-job", "it ended at once and is known to have had no job")
+
+		w.after(time.Minute)
+		k.grant("r2", 1, "linux")
+		w.after(2 * time.Second)
+		require.Len(t, w.ids(), 1)
+		k.know(provisioner.Fact{Runner: w.ids()[0], Registered: provisioner.Yes, Busy: provisioner.Yes, Job: "j"})
+		w.after(15 * time.Second)
+		require.Empty(t, w.loop.Health().Facet(provisioner.FacetLaunches).Reason, "a job that ran clears the count")
+	})
+}
+
 func TestAnUncertainLaunchSpendsItsRegistration(t *testing.T) {
 	for _, applied := range []bool{false, true} {
 		t.Run(fmt.Sprintf("applied=%v", applied), func(t *testing.T) {

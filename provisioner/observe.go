@@ -131,7 +131,10 @@ func (l *ledger) see(r *Runner, seen *backend.Runner, began, now time.Time) {
 		l.sawEnd(r, seen, now)
 		return
 	}
-	r.Ended = time.Time{}
+	if seen.State == backend.Unknown && r.end != nil {
+		return // what has ended stays so, though its host can't be observed now
+	}
+	r.Ended, r.end = time.Time{}, nil
 	if r.Phase == Launched {
 		l.tell(r, eventOf(seen.State), "", now)
 	}
@@ -161,6 +164,7 @@ func (l *ledger) sawEnd(r *Runner, seen *backend.Runner, now time.Time) {
 		r.Ended = now
 		l.endedIdle(r)
 	}
+	r.end = seen
 	if r.Removing != "" {
 		l.tell(r, EventTerminated, r.Removing, now)
 		return

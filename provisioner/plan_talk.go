@@ -85,8 +85,8 @@ func askable(s Snapshot) (runners []*Runner, urgent bool) {
 // template went from none free to some, or back.
 func (p *plan) poll() {
 	c := p.s.Poll
-	if p.s.Stopping || p.s.Began.IsZero() {
-		return // before the first list nobody knows what is free
+	if p.s.Stopping || p.s.Began.IsZero() || p.s.Able.Capacity && p.s.RoomBegan.IsZero() {
+		return // before the first look nobody knows what is free
 	}
 	ad := advertise(p.s, p.counts)
 	if !c.Busy {

@@ -90,8 +90,9 @@ type Runner struct {
 	// Retry is when a deed on it may be tried again.
 	Retry time.Time
 
-	judged       bool // whether its end was weighed as a crash
-	tailed       bool // whether the end of its log was fetched
+	end          *backend.Runner // how its end was seen
+	judged       bool            // whether its end was weighed as a crash
+	tailed       bool            // whether the end of its log was fetched
 	registration Registration
 }
 
