@@ -49,7 +49,7 @@ type Limits struct {
 	// it grows to PollMaxInterval; defaults 1 s and 5 s.
 	PollInterval, PollMaxInterval time.Duration
 	// ListInterval is the time between two lists when no change was hinted at;
-	// default 10 s.
+	// default 10 s. While the backend does not watch for changes it is 2 s at most.
 	ListInterval time.Duration
 	// FactsInterval is the time between two asks for facts while there are
 	// runners; default 10 s.
@@ -90,6 +90,7 @@ type Limits struct {
 // The rules below have no knob: they are part of what the loop promises.
 const (
 	listSpacing      = 100 * time.Millisecond // between two lists
+	listUnwatched    = 2 * time.Second        // between two lists at most, while nothing hints at changes
 	repollSpacing    = time.Second            // between two polls when one is sent anew
 	factsSpacing     = time.Second            // between two asks
 	reportPatience   = 10 * time.Minute       // an ended runner waits so long for its report

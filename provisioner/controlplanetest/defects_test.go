@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/slipway-ci/slipway/provisioner"
 	"github.com/slipway-ci/slipway/provisioner/controlplanetest"
@@ -25,22 +26,41 @@ import (
 const chosen = "CONTROLPLANETEST_DEFECT"
 
 func TestEachDefectIsNoticed(t *testing.T) {
+	type result struct {
+		out []byte
+		err error
+	}
+	results := map[string]*result{}
+	var group errgroup.Group
+	group.SetLimit(8) // they wait more than they work
 	for name, d := range defects {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			pattern := "^TestDefective$"
-			for part := range strings.SplitSeq(d.promise, "/") {
-				pattern += "/^" + regexp.QuoteMeta(strings.ReplaceAll(part, " ", "_")) + "$"
-			}
-			run := exec.Command(os.Args[0], "-test.run="+pattern, "-test.v", "-test.timeout=60s")
-			run.Env = append(os.Environ(), chosen+"="+name)
-			out, err := run.CombinedOutput()
-			var exit *exec.ExitError
-			require.ErrorAs(t, err, &exit, "the suite is content with it:\n%s", out)
-			require.Contains(t, string(out), "--- FAIL: TestDefective/"+strings.ReplaceAll(d.promise, " ", "_"))
-			require.Contains(t, string(out), "why it matters: ")
+		r := &result{}
+		results[name] = r
+		group.Go(func() error {
+			r.out, r.err = runAlone(name, d)
+			return nil
 		})
 	}
+	_ = group.Wait()
+	for name, r := range results {
+		t.Run(name, func(t *testing.T) {
+			var exit *exec.ExitError
+			require.ErrorAs(t, r.err, &exit, "the suite is content with it:\n%s", r.out)
+			require.Contains(t, string(r.out), "--- FAIL: TestDefective/"+strings.ReplaceAll(defects[name].promise, " ", "_"))
+			require.Contains(t, string(r.out), "why it matters: ")
+		})
+	}
+}
+
+// runAlone runs the promise that d breaks in a process of its own.
+func runAlone(name string, d defect) ([]byte, error) {
+	pattern := "^TestDefective$"
+	for part := range strings.SplitSeq(d.promise, "/") {
+		pattern += "/^" + regexp.QuoteMeta(strings.ReplaceAll(part, " ", "_")) + "$"
+	}
+	run := exec.Command(os.Args[0], "-test.run="+pattern, "-test.v", "-test.timeout=60s")
+	run.Env = append(os.Environ(), chosen+"="+name)
+	return run.CombinedOutput()
 }
 
 func TestDefective(t *testing.T) {
@@ -56,6 +76,7 @@ func TestDefective(t *testing.T) {
 func TestSoundControlPlane(t *testing.T) {
 	for name, targets := range map[string]bool{"grants": false, "targets": true} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			controlplanetest.Run(t, func(*testing.T) controlplanetest.Harness {
 				return &harness{plane: newPlane(targets)}
 			})

@@ -257,7 +257,11 @@ func (h *harness) OpenRefused(*testing.T) provisioner.ControlPlane {
 }
 
 func (h *harness) Traits() controlplanetest.Traits {
-	return controlplanetest.Traits{Targets: h.targets, Patience: 3 * time.Second}
+	patience := 5 * time.Second
+	if h.defect.promise != "" { // most of them are waited for in vain
+		patience = 1500 * time.Millisecond
+	}
+	return controlplanetest.Traits{Targets: h.targets, Patience: patience}
 }
 
 func (h *harness) Enqueue(_ *testing.T, labels []string, n int) {

@@ -21,7 +21,8 @@ var (
 	large = []string{"arm64", "linux"}
 )
 
-// grace is what "soon after ctx ends" means.
+// grace is what "soon after ctx ends" means at most; a shorter patience makes
+// it shorter.
 const grace = 10 * time.Second
 
 // suite is the state of one subtest.
@@ -93,7 +94,7 @@ func (s *suite) ctx() context.Context {
 }
 
 // brief is the wait of a poll that is expected to find nothing.
-const brief = time.Second
+const brief = 300 * time.Millisecond
 
 // advert offers the suite's templates.
 func advert(wait time.Duration) provisioner.Advertisement {
@@ -207,8 +208,8 @@ func (s *suite) soon(what string, d time.Duration, f func(context.Context) error
 	select {
 	case err := <-answer:
 		return err
-	case <-time.After(d + grace):
-		require.FailNowf(s, "a call outlives its context", "%s still waits %v after its ctx has ended", what, grace)
+	case <-time.After(d + min(grace, s.patience)):
+		require.FailNowf(s, "a call outlives its context", "%s still waits though its ctx has ended", what)
 		return nil
 	}
 }
