@@ -25,6 +25,7 @@ type ledger struct {
 	outbox   outbox
 	stats    []Stat
 	problems map[string]string // the last error of each kind of call, for health
+	repeats  map[string]int    // how often each kind has failed in a row
 	granted  map[string]taken  // reservations that were taken, until they are forgotten
 	rivals   rivals
 	spacing  time.Duration // pause after an empty poll
@@ -60,7 +61,7 @@ func newLedger(c Config, now time.Time) *ledger {
 	l := &ledger{
 		started: now, metrics: c.Metrics,
 		runners: map[string]*Runner{}, lanes: map[string]*lane{}, outbox: newOutbox(),
-		problems: map[string]string{}, granted: map[string]taken{}, retries: map[string]*backoff.ExponentialBackOff{},
+		problems: map[string]string{}, repeats: map[string]int{}, granted: map[string]taken{}, retries: map[string]*backoff.ExponentialBackOff{},
 		snap: Snapshot{Limits: c.Limits, Targets: map[string]Target{}, Woken: true, Able: abilities(c)},
 	}
 	l.setTemplates(c.Templates)

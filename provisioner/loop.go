@@ -94,6 +94,7 @@ type run struct {
 	polling context.CancelFunc // ends the poll under way
 	deeds   sync.WaitGroup
 	active  atomic.Int64 // deeds under way that draining waits for
+	hinted  atomic.Bool  // a hint is on its way to the planner
 
 	timer     *time.Timer
 	stopBy    time.Time // when draining is over; zero: not draining
@@ -165,23 +166,31 @@ func (r *run) watch() {
 		pause := newBackOff(time.Second, 30*time.Second)
 		for r.work.Err() == nil {
 			began := time.Now()
-			err := backend.Watch(r.work, r.config.Backend, func() { r.hint() })
+			err := backend.Watch(r.work, r.config.Backend, func() { r.hint(true) })
 			if isUnsupported(err) {
 				return
 			}
 			if time.Since(began) > time.Minute {
 				pause.Reset()
 			}
-			r.hint()
+			r.hint(false)
 			sleep(r.work, pause.NextBackOff())
 		}
 	})
 }
 
-// hint says that something may have changed. Hints coalesce: while one is in
-// the channel another adds nothing that the next list won't see.
-func (r *run) hint() {
-	r.tell(func(l *ledger, _ time.Time) { l.snap.Woken = true })
+// hint says that something may have changed, and whether more hints will come.
+// They coalesce: while one is on its way to the planner another adds nothing.
+func (r *run) hint(watched bool) {
+	if watched && r.hinted.Swap(true) {
+		return
+	}
+	r.tell(func(l *ledger, _ time.Time) {
+		if watched {
+			r.hinted.Store(false)
+		}
+		l.snap.Woken, l.snap.Watched = true, watched
+	})
 }
 
 func (r *run) tell(n news) {

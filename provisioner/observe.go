@@ -248,6 +248,7 @@ func (l *ledger) failed(call string, err error) {
 		l.note("warn", call, "err", text)
 	}
 	l.problems[call] = text
+	l.repeats[call]++
 	if errors.Is(err, ErrUnauthorized) {
 		l.problems["unauthorized"] = text
 	}
@@ -255,9 +256,10 @@ func (l *ledger) failed(call string, err error) {
 
 func (l *ledger) succeeded(call string) {
 	if l.problems[call] != "" {
-		l.note("info", call+" works again")
+		l.note("info", call+" works again", "failures", l.repeats[call])
 	}
 	delete(l.problems, call)
+	delete(l.repeats, call)
 	l.retryDone(call)
 	if call == "poll" {
 		delete(l.problems, "unauthorized")

@@ -2,6 +2,7 @@ package provisioner
 
 import (
 	"fmt"
+	"time"
 )
 
 // report tells of live runners again now and then, and sends what waits in the
@@ -32,11 +33,18 @@ func (p *plan) list() {
 	next := later(l.Next, l.Began.Add(listSpacing))
 	reason := "a change was hinted at"
 	if !p.s.Woken {
-		next, reason = later(next, l.Began.Add(p.s.Limits.ListInterval)), "it is time"
+		next, reason = later(next, l.Began.Add(listInterval(p.s))), "it is time"
 	}
 	if p.due(next) {
 		p.do(Action{Do: DoList, Reason: reason})
 	}
+}
+
+func listInterval(s Snapshot) time.Duration {
+	if s.Watched {
+		return s.Limits.ListInterval
+	}
+	return min(s.Limits.ListInterval, listUnwatched)
 }
 
 // size asks the backend for its room after each list. It is a call of its own:

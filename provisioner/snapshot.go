@@ -40,6 +40,8 @@ type Snapshot struct {
 	RoomBegan time.Time
 	// Observed says that the last list was good.
 	Observed bool
+	// Watched says that the backend hints at changes.
+	Watched bool
 	// Woken says that something may have changed since the last list began.
 	Woken bool
 	// Advertised is what the poll under way, or the last one, offered.

@@ -70,7 +70,7 @@ func parseSnapshot(t *testing.T, paragraph string) (Snapshot, string) {
 	s := Snapshot{
 		Now: midnight.Add(time.Hour), Limits: Limits{}.withDefaults(), Targets: map[string]Target{}, Lanes: map[string]Lane{},
 		Able:  Abilities{Announce: true, Facts: true, Retire: true, Warm: true},
-		Began: midnight.Add(time.Hour - time.Second), Observed: true, ReportBatch: reportBatch,
+		Began: midnight.Add(time.Hour - time.Second), Observed: true, Watched: true, ReportBatch: reportBatch,
 	}
 	s.List.Began, s.Facts.Began, s.Size.Began, s.RoomBegan = s.Began, s.Began, s.Began, s.Began
 	s.Poll.Busy = true
