@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/slipway-ci/slipway/backend"
+	"github.com/slipway-ci/slipway/tokens"
 )
 
 // Each function here takes in the answer to one kind of deed.
@@ -178,7 +179,7 @@ func (l *ledger) removed(r *Runner, reason string, now time.Time, err error) {
 	r.Busy = false
 	if err != nil {
 		l.note("warn", "remove", "runner", r.ID, "template", r.Template, "err", err)
-		l.problems["remove"] = err.Error()
+		l.problems["remove"] = tokens.Redact(err.Error())
 		r.Retry = now.Add(l.retryIn(r.ID))
 		return
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/slipway-ci/slipway/backend"
 	"github.com/slipway-ci/slipway/template"
+	"github.com/slipway-ci/slipway/tokens"
 )
 
 // polled takes in the answer to the poll that began then.
@@ -196,6 +197,7 @@ func (l *ledger) queued(key string) (n int) {
 }
 
 func (l *ledger) crashed(key string, lane *lane, reason string, now time.Time) {
+	reason = tokens.Redact(reason)
 	wait := min(max(lane.next.NextBackOff(), time.Second), 5*time.Minute)
 	lane.Failures++
 	lane.LastFailure, lane.Until, lane.FailureReason = now, now.Add(wait), reason

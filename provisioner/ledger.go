@@ -10,6 +10,7 @@ import (
 	"github.com/cenkalti/backoff/v4"
 	"github.com/slipway-ci/slipway/backend"
 	"github.com/slipway-ci/slipway/template"
+	"github.com/slipway-ci/slipway/tokens"
 )
 
 // ledger is all that the loop remembers. The planner owns it: nothing else
@@ -120,7 +121,16 @@ func (l *ledger) forget(id string) {
 	l.sorted = nil
 }
 
+// note puts down a line for the log. Texts of others are cleaned of secrets here.
 func (l *ledger) note(level, text string, args ...any) {
+	for i, arg := range args {
+		switch arg := arg.(type) {
+		case error:
+			args[i] = tokens.Redact(arg.Error())
+		case string:
+			args[i] = tokens.Redact(arg)
+		}
+	}
 	l.notes = append(l.notes, note{level, text, args})
 }
 
@@ -186,6 +196,7 @@ func (l *ledger) tell(r *Runner, state EventState, reason string, now time.Time)
 // post puts an event into the outbox.
 func (l *ledger) post(r *Runner, state EventState, reason string, now time.Time) {
 	r.Told, r.ToldAt = state, later(now, r.ToldAt)
+	reason = tokens.Redact(reason)
 	r.Untold++
 	dropped := l.outbox.put(Event{Runner: r.ID, Labels: r.Labels, State: state, Reason: reason, At: r.ToldAt})
 	if dropped != nil {

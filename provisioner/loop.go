@@ -12,6 +12,7 @@ import (
 
 	"github.com/slipway-ci/slipway/backend"
 	"github.com/slipway-ci/slipway/template"
+	"github.com/slipway-ci/slipway/tokens"
 )
 
 // Loop keeps a backend at what a control plane calls for. Make it with New.
@@ -235,7 +236,7 @@ func (r *run) end() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.work), rest)
 		defer cancel()
 		if err := c.Close(ctx); err != nil {
-			r.loop.log.Warn("close the control plane's session", "err", err)
+			r.loop.log.Warn("close the control plane's session", "err", tokens.Redact(err.Error()))
 		}
 	}
 }

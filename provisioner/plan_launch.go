@@ -14,15 +14,29 @@ func (p *plan) advance() {
 	if p.s.Stopping {
 		return
 	}
-	dropped := p.named(DoDrop)
+	dropped, room := p.named(DoDrop), p.launchable()
 	for _, r := range p.s.Runners {
-		switch {
-		case r.Phase == Minted && !dropped[r.ID] && p.s.Able.Announce:
+		if r.Phase != Minted && r.Phase != Announced || dropped[r.ID] {
+			continue
+		}
+		if r.Phase == Minted && p.s.Able.Announce {
 			p.do(Action{Do: DoAnnounce, Runners: []string{r.ID}, Template: r.Template, Reason: "registration is there"})
-		case r.Phase == Minted && !dropped[r.ID], r.Phase == Announced && !dropped[r.ID]:
+		} else if room[r.Template] > 0 {
+			room[r.Template]--
 			p.do(Action{Do: DoLaunch, Runners: []string{r.ID}, Template: r.Template, Reason: "ready"})
 		}
 	}
+}
+
+// launchable is how many of the runners that were begun may still be launched:
+// since they were, others may have been found, or the maximum lowered.
+func (p *plan) launchable() map[string]int {
+	room := make(map[string]int, len(p.s.Order))
+	for _, key := range p.s.Order {
+		c := p.counts[key]
+		room[key] = p.s.Index.Get(key).MaxConcurrency - (c.live - c.waiting)
+	}
+	return room
 }
 
 func (p *plan) named(deed Deed) map[string]bool {

@@ -100,7 +100,7 @@ type Abilities struct {
 // counts are the runners of one template.
 type counts struct {
 	live, starting, running int
-	inFlight                int // from mint until the launch was answered
+	waiting                 int // begun, and the backend was not asked yet
 	unlisted                int // may exist and not be part of the room that was told
 	idle                    int
 	probes                  int // born since the last failure and not decided
@@ -118,8 +118,11 @@ func count(s Snapshot) map[string]*counts {
 			c = &counts{}
 			all[r.Template] = c
 		}
-		if r.HoldsSlot() {
+		switch lane := s.Lanes[r.Template]; {
+		case r.HoldsSlot():
 			c.add(s, r)
+		case r.Phase == Launched && !r.judged && lane.Failures > 0 && r.Begun.After(lane.LastFailure):
+			c.probes++ // ended, and how is not weighed yet
 		}
 	}
 	return all
@@ -132,8 +135,8 @@ func (c *counts) add(s Snapshot, r *Runner) {
 	} else {
 		c.running++
 	}
-	if r.Phase.beforeLaunch() || r.Phase == Launching {
-		c.inFlight++
+	if r.Phase.beforeLaunch() {
+		c.waiting++
 	}
 	if r.Phase.inFlight() || !r.Begun.IsZero() && !r.Since.Before(s.RoomBegan) {
 		c.unlisted++

@@ -27,6 +27,9 @@ type Harness interface {
 type Traits struct {
 	// Targets: it tells targets and gives no grants.
 	Targets bool
+	// OneStep: a runner introduces itself by taking its job, so that none is ever
+	// known without one.
+	OneStep bool
 	// LostGrant is how long it takes at most until jobs whose grant was lost
 	// (its answer never arrived, its runner failed) are granted again; 0: at once.
 	LostGrant time.Duration

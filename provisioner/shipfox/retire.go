@@ -1,0 +1,72 @@
+package shipfox
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/slipway-ci/slipway/provisioner"
+)
+
+// reasonDeadline is told of runners that never registered.
+const reasonDeadline = "registration-deadline"
+
+// Retire fences runners that are not known to be registered: "stopping" makes
+// them unassignable; then it is asked again, and only those of which reconcile
+// shows nothing, and which assignments refuses, are told to be terminated. That
+// is told before they are removed: a late enrolment lifts "stopping", a
+// terminal state it does not. What can't be told now is kept.
+func (c *ControlPlane) Retire(ctx context.Context, runners []provisioner.Ref) (retired []string, err error) {
+	g, err := c.Generation(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.tell(ctx, runners, provisioner.EventStopping); err != nil {
+		return nil, err
+	}
+	rows, err := c.reconcile(ctx, g, c.withObserved(runners))
+	if err != nil {
+		return nil, err
+	}
+	fenced := slices.DeleteFunc(slices.Clone(runners), func(r provisioner.Ref) bool {
+		row, told := rows[r.ID]
+		return !told || row.shown(g) || c.isRegistered(r.ID)
+	})
+	if g == Head {
+		fenced = slices.DeleteFunc(fenced, func(r provisioner.Ref) bool {
+			return r.Labels[provisioner.LabelReservation] == "" || c.assignments(ctx, []provisioner.Ref{r})[r.ID] != provisioner.No
+		})
+	}
+	if len(fenced) == 0 {
+		return nil, nil
+	}
+	if err := c.tell(ctx, fenced, provisioner.EventTerminated); err != nil {
+		return nil, err
+	}
+	for _, r := range fenced {
+		retired = append(retired, r.ID)
+	}
+	return retired, nil
+}
+
+func (c *ControlPlane) tell(ctx context.Context, runners []provisioner.Ref, state provisioner.EventState) error {
+	events := make([]provisioner.Event, len(runners))
+	for i, r := range runners {
+		events[i] = provisioner.Event{Runner: r.ID, Labels: r.Labels, State: state, Reason: reasonDeadline, At: time.Now()}
+	}
+	return c.report(ctx, events)
+}
+
+// withObserved is the last full list and runners: a reconcile never carries a
+// subset.
+func (c *ControlPlane) withObserved(runners []provisioner.Ref) []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	ids := slices.Clone(c.observed)
+	for _, r := range runners {
+		if !slices.Contains(ids, r.ID) {
+			ids = append(ids, r.ID)
+		}
+	}
+	return ids
+}
