@@ -521,3 +521,19 @@ func TestConfigNamesWhatIsWrong(t *testing.T) {
 	require.ErrorContains(t, err, "not canonical")
 	require.ErrorContains(t, err, "MaxConcurrency")
 }
+
+func TestAHintBringsAListAtOnce(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		p := newPlane()
+		w := start(t, p, func(c *provisioner.Config, e *memory.Config) {
+			e.Behaviour = func(backend.Spec) memory.Program { return memory.Program{Start: time.Second, Run: 3 * time.Second} }
+			c.ListInterval = time.Hour
+		})
+		defer w.stop()
+		w.after(2 * time.Second)
+		p.grant("r1", 1, "linux")
+		w.after(5 * time.Second)
+		require.Equal(t, []string{"starting", "running", "stopped"}, p.told(p.mintedIDs()[0]))
+		require.Empty(t, w.engine.Truth())
+	})
+}
