@@ -29,7 +29,7 @@ func (l *ledger) polled(began, now time.Time, demand Demand, err error, cancelle
 	changed = l.takeTargets(demand.Targets, began) || changed
 	changed = l.takeFacts(demand.Facts, began, now) || changed
 	if demand.Stats != nil {
-		l.stats = demand.Stats
+		l.stats, l.statsAt = demand.Stats, now
 	}
 	if changed || now.Sub(began) >= l.snap.Limits.PollInterval {
 		l.spacing = 0
@@ -169,31 +169,53 @@ func (l *ledger) judge(r *Runner, now time.Time) {
 	}
 }
 
-// exitedClean counts clean exits of which no job is known: several in a row
-// while the queue does not shrink are a crash; one after a decent time is none.
+// exitedClean weighs a clean exit of which no job is known. Several in a row,
+// soon after their starts, while nobody takes anything from the queue, are a
+// crash. A queue that grows is no proof, and neither is an old look at it.
 func (l *ledger) exitedClean(r *Runner, lane *lane, lived time.Duration, now time.Time) {
-	queued := l.queued(r.Template)
-	if lane.cleanExits == 0 || queued < lane.queued {
-		lane.cleanExits, lane.queued = 0, queued
+	if lived >= crashWindow {
+		l.healthy(r.Template, lane)
+		return
+	}
+	view := l.queue(r.Template)
+	if lane.cleanExits > 0 && !view.at.After(lane.lastExit) {
+		return
+	}
+	if lane.cleanExits > 0 && view.moved(lane.view) {
+		lane.cleanExits = 0
 	}
 	lane.cleanExits++
-	switch {
-	case lane.cleanExits >= idleCrashes && queued > 0:
-		l.crashed(r.Template, lane, fmt.Sprintf("no-job: %d ended with exit code 0 and the queue does not shrink", lane.cleanExits), now)
-	case lived >= crashWindow:
-		l.healthy(r.Template, lane)
+	lane.view, lane.lastExit = view, now
+	if lane.cleanExits >= idleCrashes && view.queued > 0 {
+		l.crashed(r.Template, lane, fmt.Sprintf("no-job: %d ended with exit code 0 and nothing is taken from the queue", lane.cleanExits), now)
 	}
 }
 
-// queued is how many jobs wait that the template could serve, as last told.
-func (l *ledger) queued(key string) (n int) {
+// queueView is what was told of the jobs that a template could serve.
+type queueView struct {
+	at     time.Time
+	queued int
+	oldest time.Time // since when the oldest has waited, by our clock; zero: unknown
+}
+
+// moved says whether somebody has taken a job since before.
+func (v queueView) moved(before queueView) bool {
+	return v.queued < before.queued || v.oldest.Sub(before.oldest) > 2*time.Second
+}
+
+func (l *ledger) queue(key string) queueView {
+	view := queueView{at: l.statsAt}
 	t := l.snap.Index.Get(key)
 	for _, s := range l.stats {
-		if t != nil && template.Covers(t.Labels, s.Labels) {
-			n += s.Queued
+		if t == nil || !template.Covers(t.Labels, s.Labels) {
+			continue
+		}
+		view.queued += s.Queued
+		if since := l.statsAt.Add(-s.Oldest); s.Oldest > 0 && (view.oldest.IsZero() || since.Before(view.oldest)) {
+			view.oldest = since
 		}
 	}
-	return n
+	return view
 }
 
 func (l *ledger) crashed(key string, lane *lane, reason string, now time.Time) {

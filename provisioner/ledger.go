@@ -25,6 +25,7 @@ type ledger struct {
 	lanes    map[string]*lane
 	outbox   outbox
 	stats    []Stat
+	statsAt  time.Time
 	problems map[string]string // the last error of each kind of call, for health
 	repeats  map[string]int    // how often each kind has failed in a row
 	granted  map[string]taken  // reservations that were taken, until they are forgotten
@@ -39,7 +40,8 @@ type lane struct {
 	Lane
 	next       *backoff.ExponentialBackOff
 	cleanExits int // in a row, without a job known
-	queued     int // when the first of them was seen
+	lastExit   time.Time
+	view       queueView // of the queue at the last of them
 }
 
 // rivals is what was seen of another loop with our owner's id.

@@ -35,7 +35,7 @@ func (p *plan) endings() {
 			p.dropUnlaunched(r)
 		case r.Phase == Launching, r.Phase == Dropped:
 		case r.Phase == Uncertain:
-			if p.due(r.Born.Add(p.s.Limits.LaunchDeadline)) && p.s.Observed && p.s.Began.After(r.Since) {
+			if p.passed(later(r.Born.Add(p.s.Limits.LaunchDeadline), r.Since)) {
 				p.remove(r, ReasonLaunchDeadline)
 			}
 		case r.Phase == GivenUp:
@@ -48,6 +48,12 @@ func (p *plan) endings() {
 			p.removeEnded(r, kept)
 		}
 	}
+}
+
+// passed says whether a deadline is over, and a good look that began after it
+// still shows what it was for: what happened just before it counts.
+func (p *plan) passed(deadline time.Time) bool {
+	return p.due(deadline) && p.s.Observed && p.s.Began.After(deadline)
 }
 
 func (p *plan) remove(r *Runner, reason string) {
@@ -93,7 +99,7 @@ func (p *plan) endAlive(r *Runner) {
 	case p.due(r.Born.Add(r.MaxLifetime)):
 		p.remove(r, ReasonMaxLifetime)
 	case r.Seen == nil:
-	case r.Seen.State == backend.Starting && p.due(r.StateSince.Add(p.s.Limits.LaunchDeadline)) && p.s.Observed:
+	case r.Seen.State == backend.Starting && p.passed(r.StateSince.Add(p.s.Limits.LaunchDeadline)):
 		p.endHalfMade(r)
 	case r.Seen.State == backend.Stopping && p.due(r.StateSince.Add(p.s.Limits.StopDeadline)):
 		p.remove(r, ReasonStopDeadline)

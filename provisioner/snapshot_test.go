@@ -131,7 +131,7 @@ func parseRunner(s Snapshot, id string, v pairs) *Runner {
 		Told: EventState(v.text("told", "")), ToldAt: s.Now.Add(-v.duration("told_ago", 0)),
 		Removing: v.text("removing", ""), Busy: v.text("deed", "") != "", IdleSince: v.time("idle"),
 	}
-	if r.Phase == Launched || r.Phase == Uncertain {
+	if r.Phase == Launched || r.Phase == Uncertain { // seen, or to be seen, by the last list
 		r.Since = s.Began.Add(-time.Second)
 	}
 	if state := v.text("state", ""); state != "" {
