@@ -178,13 +178,17 @@ func (l *ledger) exitedClean(r *Runner, lane *lane, lived time.Duration, now tim
 		return
 	}
 	view := l.queue(r.Template)
-	if lane.cleanExits > 0 && !view.at.After(lane.lastExit) {
-		return
+	if lane.cleanExits > 0 {
+		switch taken := view.taken(lane.view, now.Sub(lane.stuckSince)); {
+		case !view.at.After(lane.lastExit), taken == Unknown:
+			return
+		case taken == Yes:
+			l.healthy(r.Template, lane)
+		}
 	}
-	if lane.cleanExits > 0 && view.moved(lane.view) {
-		lane.cleanExits = 0
+	if lane.cleanExits++; lane.cleanExits == 1 {
+		lane.stuckSince = now
 	}
-	lane.cleanExits++
 	lane.view, lane.lastExit = view, now
 	if lane.cleanExits >= idleCrashes && view.queued > 0 {
 		l.crashed(r.Template, lane, fmt.Sprintf("no-job: %d ended with exit code 0 and nothing is taken from the queue", lane.cleanExits), now)
@@ -198,9 +202,18 @@ type queueView struct {
 	oldest time.Time // since when the oldest has waited, by our clock; zero: unknown
 }
 
-// moved says whether somebody has taken a job since before.
-func (v queueView) moved(before queueView) bool {
-	return v.queued < before.queued || v.oldest.Sub(before.oldest) > 2*time.Second
+// taken says whether somebody has taken a job since before. Of a queue that
+// grows that is unknown, until its oldest job has been the same for long.
+func (v queueView) taken(before queueView, stuck time.Duration) Known {
+	oldest := !v.oldest.IsZero() && !before.oldest.IsZero()
+	switch {
+	case v.queued < before.queued, oldest && v.oldest.Sub(before.oldest) > 2*time.Second:
+		return Yes
+	case v.queued > before.queued && !(oldest && stuck >= crashWindow):
+		return Unknown
+	default:
+		return No
+	}
 }
 
 func (l *ledger) queue(key string) queueView {

@@ -41,6 +41,7 @@ type lane struct {
 	next       *backoff.ExponentialBackOff
 	cleanExits int // in a row, without a job known
 	lastExit   time.Time
+	stuckSince time.Time // the first of them
 	view       queueView // of the queue at the last of them
 }
 
