@@ -49,8 +49,11 @@ type Limits struct {
 	// it grows to PollMaxInterval; defaults 1 s and 5 s.
 	PollInterval, PollMaxInterval time.Duration
 	// ListInterval is the time between two lists when no change was hinted at;
-	// default 10 s. While the backend does not watch for changes it is 2 s at most.
+	// default 10 s.
 	ListInterval time.Duration
+	// UnwatchedListInterval is the same while the backend hints at nothing; default
+	// 2 s, and never more than ListInterval.
+	UnwatchedListInterval time.Duration
 	// FactsInterval is the time between two asks for facts while there are
 	// runners; default 10 s.
 	FactsInterval time.Duration
@@ -90,7 +93,6 @@ type Limits struct {
 // The rules below have no knob: they are part of what the loop promises.
 const (
 	listSpacing      = 100 * time.Millisecond // between two lists
-	listUnwatched    = 2 * time.Second        // between two lists at most, while nothing hints at changes
 	repollSpacing    = time.Second            // between two polls when one is sent anew
 	factsSpacing     = time.Second            // between two asks
 	reportPatience   = 10 * time.Minute       // an ended runner waits so long for its report
@@ -122,6 +124,7 @@ func (l Limits) withDefaults() Limits {
 	l.PollInterval = cmp.Or(l.PollInterval, time.Second)
 	l.PollMaxInterval = max(cmp.Or(l.PollMaxInterval, 5*time.Second), l.PollInterval)
 	l.ListInterval = cmp.Or(l.ListInterval, 10*time.Second)
+	l.UnwatchedListInterval = min(cmp.Or(l.UnwatchedListInterval, 2*time.Second), l.ListInterval)
 	l.FactsInterval = cmp.Or(l.FactsInterval, 10*time.Second)
 	l.KeepAlive = cmp.Or(l.KeepAlive, 30*time.Second)
 	l.MaxReservations = cmp.Or(l.MaxReservations, 250)
@@ -147,7 +150,7 @@ func (c Config) validate() error {
 		errs = append(errs, errors.New("a Backend is needed"))
 	}
 	positive := map[string]time.Duration{
-		"PollWait": c.PollWait, "PollInterval": c.PollInterval, "ListInterval": c.ListInterval, "FactsInterval": c.FactsInterval,
+		"PollWait": c.PollWait, "PollInterval": c.PollInterval, "ListInterval": c.ListInterval, "UnwatchedListInterval": c.UnwatchedListInterval, "FactsInterval": c.FactsInterval,
 		"ReservationLifetime": c.ReservationLifetime, "LaunchDeadline": c.LaunchDeadline, "RegistrationDeadline": c.RegistrationDeadline,
 		"MaxLifetime": c.MaxLifetime, "StopDeadline": c.StopDeadline, "IdleTimeout": c.IdleTimeout,
 		"CallTimeout": c.CallTimeout, "PrepareTimeout": c.PrepareTimeout, "DrainTimeout": c.DrainTimeout,

@@ -44,7 +44,7 @@ func listInterval(s Snapshot) time.Duration {
 	if s.Watched {
 		return s.Limits.ListInterval
 	}
-	return min(s.Limits.ListInterval, listUnwatched)
+	return s.Limits.UnwatchedListInterval
 }
 
 // size asks the backend for its room after each list. It is a call of its own:
