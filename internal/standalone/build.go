@@ -1,0 +1,147 @@
+package standalone
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/slipway-ci/slipway/backend"
+	"github.com/slipway-ci/slipway/backend/process"
+	"github.com/slipway-ci/slipway/docker"
+	"github.com/slipway-ci/slipway/provisioner"
+	"github.com/slipway-ci/slipway/provisioner/shipfox"
+	"github.com/slipway-ci/slipway/template"
+	"github.com/slipway-ci/slipway/template/file"
+)
+
+// lifetimeGrace is how long after its own limit a runner is removed.
+const lifetimeGrace = time.Minute
+
+// registrationGrace is how much longer than the reservation a runner has until
+// it must be registered.
+const registrationGrace = 30 * time.Second
+
+// templates reads the template file, as this program needs it.
+func (c Config) templates() ([]template.Template, []file.Warning, error) {
+	read, err := file.Load(c.TemplatesFile, file.Options{DefaultImage: c.DefaultImage, AllowedBinds: c.AllowedBinds})
+	if err != nil {
+		return nil, nil, err
+	}
+	if c.Backend == "docker" {
+		var errs []error
+		for _, t := range read.Templates {
+			if t.Image == "" {
+				errs = append(errs, fmt.Errorf("%s: template %q has no image: name one there, or set SLIPWAY_DEFAULT_IMAGE", c.TemplatesFile, t.Key))
+			}
+		}
+		if err := errors.Join(errs...); err != nil {
+			return nil, nil, err
+		}
+	}
+	return read.Templates, read.Warnings, nil
+}
+
+func (c Config) controlPlane(log hclog.Logger) (*shipfox.ControlPlane, error) {
+	return shipfox.New(shipfox.Config{
+		URL: c.APIURL, RunnerURL: c.RunnerAPIURL, Token: c.Token, ProviderKind: "docker", BatchSize: c.BatchSize,
+		PollMaxDuration: c.RunnerPollMax, MaxLifetime: c.RunnerMaxLifetime, Logger: log.Named("shipfox"),
+	})
+}
+
+// closer is a backend and what ends its connections.
+type closer interface {
+	backend.Backend
+	io.Closer
+}
+
+type nothingToClose struct{ *process.Backend }
+
+func (nothingToClose) Close() error { return nil }
+
+// backend opens the place where the runners of owner live.
+func (c Config) backend(owner string, generation shipfox.Generation, log hclog.Logger) (closer, error) {
+	if c.Backend == "process" {
+		b, err := process.New(process.Config{Owner: owner, Dir: c.ProcessDir, Logger: log.Named("process")})
+		if err != nil {
+			return nil, err
+		}
+		return nothingToClose{b}, nil
+	}
+	options := c.DockerLogOptions
+	if options == nil {
+		options = map[string]string{} // the engine's default driver, and not this backend's
+	}
+	return docker.New(docker.Config{
+		Owner: owner, AdoptOwners: adopted(c.AdoptOwner), Host: c.DockerHost, Schema: schema(generation), PlainNames: true,
+		Network: c.DockerNetwork, ExtraHosts: c.DockerExtraHosts, LogDriver: c.DockerLogDriver, LogOptions: options,
+		AllowedBinds: c.AllowedBinds, Logger: log.Named("docker"),
+	})
+}
+
+func adopted(owner string) []string {
+	if owner == "" {
+		return nil
+	}
+	return []string{owner}
+}
+
+// schema has the label names of the reference provisioner, so that a host can
+// move from it to this one, and back, while runners run.
+func schema(g shipfox.Generation) docker.Schema {
+	s := docker.Schema{
+		Owner: "shipfox.provisioner_id", Runner: "shipfox.provider_runner_id", KeysOptional: true,
+		Names: map[string]string{
+			provisioner.LabelTemplate:    "shipfox.template_key",
+			provisioner.LabelLabels:      "shipfox.labels",
+			provisioner.LabelReservation: "shipfox.reservation_id",
+			provisioner.LabelWorkspace:   "shipfox.workspace_id",
+			shipfox.LabelInstance:        "shipfox.runner_instance_id",
+		},
+	}
+	if g == shipfox.Pr {
+		s.Runner = "shipfox.provisioned_runner_id"
+	}
+	return s
+}
+
+// limits are the settings in the loop's words.
+func (c Config) limits() provisioner.Limits {
+	never := func(d time.Duration) time.Duration {
+		if d == 0 {
+			return -1
+		}
+		return d
+	}
+	kept := c.FailedRetentionCount
+	if kept == 0 {
+		kept = -1
+	}
+	return provisioner.Limits{
+		PollWait: c.PollWait, PollInterval: c.PollInterval, PollMaxInterval: c.PollMaxInterval, UnwatchedListInterval: c.ConvergeInterval,
+		MaxReservations: c.MaxReservations, MintBatch: c.BatchSize, LaunchParallelism: c.LaunchParallelism,
+		ReservationLifetime: c.RegistrationDeadline, RegistrationDeadline: c.RegistrationDeadline + registrationGrace,
+		MaxLifetime: c.RunnerMaxLifetime + lifetimeGrace, FailedRetention: never(c.FailedRetention), FailedRetentionCount: kept,
+	}
+}
+
+// identify asks who the token is: at once, or, where the service can't be
+// reached, until it can. A token that is refused is an error.
+func identify(ctx context.Context, control *shipfox.ControlPlane, log hclog.Logger) (provisioner.Identity, error) {
+	for pause := time.Second; ; pause = min(2*pause, 30*time.Second) {
+		identity, err := control.Identify(ctx)
+		if err == nil || errors.Is(err, provisioner.ErrUnauthorized) || ctx.Err() != nil {
+			return identity, err
+		}
+		log.Warn("the service can't be asked who we are: tried again", "err", err, "wait", pause)
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+		}
+	}
+}

@@ -1,0 +1,293 @@
+package standalone
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/slipway-ci/slipway/tokens"
+)
+
+// setting is one variable, and the flag that wins over it.
+type setting struct {
+	env, flag string
+	value     string // default
+	what      string
+	set       func(c *Config, text string) error // not called for an empty text without a default
+	required  bool
+}
+
+const (
+	maxReservations = 1000
+	maxBatch        = 500
+)
+
+// settings are all of them, in the order of the documentation. Those that begin
+// with SHIPFOX_ and LOG_ have the names, defaults and meaning that they have for
+// @shipfox/provisioner-docker.
+var settings = []setting{
+	{env: "SHIPFOX_API_URL", flag: "api-url", value: "https://api.shipfox.io", what: "base URL of the Shipfox API; a path prefix is kept",
+		set: address(func(c *Config) *string { return &c.APIURL })},
+	{env: "SHIPFOX_RUNNER_API_URL", flag: "runner-api-url", what: "base URL that runners are given; default the API's own",
+		set: address(func(c *Config) *string { return &c.RunnerAPIURL })},
+	{env: "SHIPFOX_PROVISIONER_TOKEN", what: "the provisioner token, sf_pt_…; or, better, a file that holds it in SHIPFOX_PROVISIONER_TOKEN_FILE", required: true, set: setToken},
+	{env: "SHIPFOX_PROVISIONER_TEMPLATES_FILE", flag: "templates-file", what: "the template file", required: true,
+		set: text(func(c *Config) *string { return &c.TemplatesFile })},
+	{env: "SHIPFOX_PROVISIONER_DOCKER_HOST", flag: "docker-host", what: "the engine: unix://, tcp:// or ssh://; default DOCKER_HOST, then the local socket",
+		set: text(func(c *Config) *string { return &c.DockerHost })},
+	{env: "SHIPFOX_PROVISIONER_DOCKER_NETWORK", flag: "docker-network", what: "network of runners; unset: one of their own, without traffic between them",
+		set: text(func(c *Config) *string { return &c.DockerNetwork })},
+	{env: "SHIPFOX_PROVISIONER_DOCKER_EXTRA_HOSTS", flag: "docker-extra-hosts", what: "name:address pairs for /etc/hosts, separated by commas", set: setExtraHosts},
+	{env: "SHIPFOX_PROVISIONER_DOCKER_LOG_DRIVER", flag: "docker-log-driver", what: "log driver of the containers; unset: the engine's default",
+		set: text(func(c *Config) *string { return &c.DockerLogDriver })},
+	{env: "SHIPFOX_PROVISIONER_DOCKER_LOG_OPTIONS", flag: "docker-log-options", what: "options of the log driver: a JSON object of strings; needs the driver", set: setLogOptions},
+	{env: "SHIPFOX_PROVISIONER_DOCKER_FAILED_CONTAINER_RETENTION_MS", flag: "failed-container-retention-ms", value: "3600000", what: "how long failed containers are kept; 0: not at all",
+		set: milliseconds(0, func(c *Config) *time.Duration { return &c.FailedRetention })},
+	{env: "SHIPFOX_PROVISIONER_DOCKER_MAX_RETAINED_FAILED_CONTAINERS", flag: "max-retained-failed-containers", value: "20", what: "how many of them are kept; 0: none",
+		set: number(0, 100000, func(c *Config) *int { return &c.FailedRetentionCount })},
+	{env: "SHIPFOX_PROVISIONER_REGISTRATION_DEADLINE_MS", flag: "registration-deadline-ms", value: "120000", what: "how long a reservation is asked for; 30 s later a runner that never registered is ended",
+		set: milliseconds(1000, func(c *Config) *time.Duration { return &c.RegistrationDeadline })},
+	{env: "SHIPFOX_PROVISIONER_POLL_WAIT_SECONDS", flag: "poll-wait-seconds", value: "30", what: "how long a poll waits for demand", set: setPollWait},
+	{env: "SHIPFOX_PROVISIONER_POLL_INTERVAL_MS", flag: "poll-interval-ms", value: "1000", what: "pause after a poll that came back at once and empty",
+		set: milliseconds(1, func(c *Config) *time.Duration { return &c.PollInterval })},
+	{env: "SHIPFOX_PROVISIONER_POLL_MAX_INTERVAL_MS", flag: "poll-max-interval-ms", value: "5000", what: "what that pause grows to",
+		set: milliseconds(1, func(c *Config) *time.Duration { return &c.PollMaxInterval })},
+	{env: "SHIPFOX_PROVISIONER_CONVERGE_INTERVAL_MS", flag: "converge-interval-ms", value: "1000", what: "how often the engine is listed while it tells no events; else it is listed on its events and every 10 s",
+		set: milliseconds(100, func(c *Config) *time.Duration { return &c.ConvergeInterval })},
+	{env: "SHIPFOX_PROVISIONER_MAX_RESERVATIONS", flag: "max-reservations", value: "250", what: "runners that one poll may ask for; above 1000 is cut", set: setMaxReservations},
+	{env: "SHIPFOX_PROVISIONER_RUNNER_INSTANCE_BATCH_SIZE", flag: "runner-instance-batch-size", value: "250", what: "runners of one mint; above 500 is cut", set: setBatch},
+	{env: "SHIPFOX_PROVISIONER_REGISTRATION_TOKEN_BATCH_SIZE", flag: "registration-token-batch-size", what: "the same, under its older name", set: setBatch},
+	{env: "SHIPFOX_RUNNER_POLL_MAX_DURATION_MS", flag: "runner-poll-max-duration-ms", value: "300000", what: "how long a runner waits for its job",
+		set: milliseconds(1000, func(c *Config) *time.Duration { return &c.RunnerPollMax })},
+	{env: "SHIPFOX_RUNNER_MAX_LIFETIME_SECONDS", flag: "runner-max-lifetime-seconds", value: "3600", what: "how long a runner lives; it is removed 60 s after", set: setMaxLifetime},
+	{env: "LOG_LEVEL", flag: "log-level", value: "info", what: "trace, debug, info, warn or error", set: setLogLevel},
+	{env: "LOG_PRETTY", flag: "log-pretty", value: "false", what: "true: lines for people; false: JSON", set: setPretty},
+	{env: "LOG_FILE", flag: "log-file", what: "file that the log is appended to; unset: standard error",
+		set: text(func(c *Config) *string { return &c.LogFile })},
+	{env: "SLIPWAY_BACKEND", flag: "backend", value: "docker", what: "docker or process; process isolates nothing", set: setBackend},
+	{env: "SLIPWAY_PROCESS_DIR", flag: "process-dir", value: "/var/lib/slipway-provisioner", what: "folder of the process backend",
+		set: text(func(c *Config) *string { return &c.ProcessDir })},
+	{env: "SLIPWAY_DEFAULT_IMAGE", flag: "default-image", what: "image of templates that name none; unset: they must",
+		set: text(func(c *Config) *string { return &c.DefaultImage })},
+	{env: "SLIPWAY_ALLOWED_BINDS", flag: "allowed-binds", what: "folders below which templates may bind, separated by commas; unset: none", set: setBinds},
+	{env: "SLIPWAY_ADOPT_OWNER", flag: "adopt-owner", what: "id of a former provisioner token, whose containers are taken over",
+		set: text(func(c *Config) *string { return &c.AdoptOwner })},
+	{env: "SLIPWAY_LAUNCH_PARALLELISM", flag: "launch-parallelism", value: "16", what: "launches under way at once",
+		set: number(1, 1000, func(c *Config) *int { return &c.LaunchParallelism })},
+	{env: "SLIPWAY_HTTP_ADDR", flag: "http-addr", value: "127.0.0.1:9464", what: "address of /healthz, /readyz, /metrics and /debug/state; off: none", set: setHTTPAddr},
+}
+
+// Load reads the settings: a flag wins over its variable, a variable over the
+// default. Every bad one is part of the error, a line each.
+func Load(flags map[string]string, getenv func(string) string) (Config, error) {
+	var (
+		c    Config
+		errs []error
+	)
+	for _, s := range settings {
+		name, value := s.env, getenv(s.env)
+		if s.env == "SHIPFOX_PROVISIONER_TOKEN" && value == "" {
+			var err error
+			if name, value, err = tokenFile(getenv); err != nil {
+				errs = append(errs, err)
+				continue
+			}
+		}
+		if given, ok := flags[s.flag]; ok && s.flag != "" {
+			name, value = "--"+s.flag, given
+		}
+		if s.env == "SLIPWAY_HTTP_ADDR" {
+			c.httpAddrGiven = value != ""
+		}
+		switch {
+		case value == "" && s.required:
+			errs = append(errs, fmt.Errorf("%s is not set: %s", name, s.what))
+			continue
+		case value == "" && s.value == "":
+			continue
+		case value == "":
+			value = s.value
+		}
+		if err := s.set(&c, value); err != nil {
+			errs = append(errs, fmt.Errorf("%s %w", name, err))
+		}
+	}
+	if c.RunnerAPIURL == "" {
+		c.RunnerAPIURL = c.APIURL
+	}
+	if len(c.DockerLogOptions) > 0 && c.DockerLogDriver == "" {
+		errs = append(errs, errors.New("SHIPFOX_PROVISIONER_DOCKER_LOG_OPTIONS is set without SHIPFOX_PROVISIONER_DOCKER_LOG_DRIVER: options belong to a driver"))
+	}
+	if c.PollMaxInterval < c.PollInterval {
+		errs = append(errs, fmt.Errorf("SHIPFOX_PROVISIONER_POLL_MAX_INTERVAL_MS is %d: it must not be below the interval, %d", c.PollMaxInterval.Milliseconds(), c.PollInterval.Milliseconds()))
+	}
+	return c, errors.Join(errs...)
+}
+
+func tokenFile(getenv func(string) string) (name, value string, err error) {
+	const variable = "SHIPFOX_PROVISIONER_TOKEN_FILE"
+	path := getenv(variable)
+	if path == "" {
+		return "SHIPFOX_PROVISIONER_TOKEN", "", nil
+	}
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return variable, "", fmt.Errorf("%s: %w", variable, err)
+	}
+	return variable, strings.TrimSpace(string(content)), nil
+}
+
+func setToken(c *Config, value string) error {
+	token, err := tokens.Parse(value)
+	if err != nil || token.Kind() != tokens.Provisioner {
+		return errors.New("is no provisioner token: one that begins with sf_pt_ is needed")
+	}
+	c.Token = token
+	return nil
+}
+
+func text(field func(*Config) *string) func(*Config, string) error {
+	return func(c *Config, value string) error {
+		*field(c) = value
+		return nil
+	}
+}
+
+func address(field func(*Config) *string) func(*Config, string) error {
+	return func(c *Config, value string) error {
+		u, err := url.Parse(value)
+		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+			return fmt.Errorf("is %q: an http or https address is needed", value)
+		}
+		*field(c) = value
+		return nil
+	}
+}
+
+func whole(value string, least, most int) (int, error) {
+	n, err := strconv.Atoi(value)
+	if err != nil || n < least || n > most {
+		return 0, fmt.Errorf("is %q: a whole number from %d to %d is allowed", value, least, most)
+	}
+	return n, nil
+}
+
+func number(least, most int, field func(*Config) *int) func(*Config, string) error {
+	return func(c *Config, value string) (err error) {
+		*field(c), err = whole(value, least, most)
+		return err
+	}
+}
+
+// week is the longest time that any setting takes.
+const week = 7 * 24 * time.Hour
+
+func milliseconds(least int, field func(*Config) *time.Duration) func(*Config, string) error {
+	return func(c *Config, value string) error {
+		n, err := whole(value, least, int(week.Milliseconds()))
+		*field(c) = time.Duration(n) * time.Millisecond
+		return err
+	}
+}
+
+func setPollWait(c *Config, value string) error {
+	n, err := whole(value, 1, 30)
+	c.PollWait = time.Duration(n) * time.Second
+	return err
+}
+
+func setMaxLifetime(c *Config, value string) error {
+	n, err := whole(value, 1, int(week.Seconds()))
+	c.RunnerMaxLifetime = time.Duration(n) * time.Second
+	return err
+}
+
+func setMaxReservations(c *Config, value string) error {
+	n, err := whole(value, 1, 1000000)
+	if n > maxReservations {
+		c.Warnings = append(c.Warnings, fmt.Sprintf("SHIPFOX_PROVISIONER_MAX_RESERVATIONS is %d: cut to %d, which is all that the API takes", n, maxReservations))
+	}
+	c.MaxReservations = min(n, maxReservations)
+	return err
+}
+
+func setBatch(c *Config, value string) error {
+	n, err := whole(value, 1, 1000000)
+	if n > maxBatch {
+		c.Warnings = append(c.Warnings, fmt.Sprintf("the batch size is %d: cut to %d, which is all that the API takes", n, maxBatch))
+	}
+	c.BatchSize = min(n, maxBatch)
+	return err
+}
+
+func setExtraHosts(c *Config, value string) error {
+	for pair := range strings.SplitSeq(value, ",") {
+		pair = strings.TrimSpace(pair)
+		name, addr, ok := strings.Cut(pair, ":")
+		if !ok || name == "" || addr == "" || addr != "host-gateway" && net.ParseIP(strings.Trim(addr, "[]")) == nil {
+			return fmt.Errorf("holds %q: name:address is needed, the address an IP or host-gateway", pair)
+		}
+		c.DockerExtraHosts = append(c.DockerExtraHosts, pair)
+	}
+	return nil
+}
+
+func setLogOptions(c *Config, value string) error {
+	var options map[string]string
+	if err := json.Unmarshal([]byte(value), &options); err != nil || options == nil {
+		return fmt.Errorf("is %q: a JSON object of strings is needed, such as {\"max-size\":\"10m\"}", value)
+	}
+	c.DockerLogOptions = options
+	return nil
+}
+
+func setLogLevel(c *Config, value string) error {
+	if hclog.LevelFromString(value) == hclog.NoLevel {
+		return fmt.Errorf("is %q: trace, debug, info, warn or error is allowed", value)
+	}
+	c.LogLevel = value
+	return nil
+}
+
+func setPretty(c *Config, value string) (err error) {
+	if c.LogPretty, err = strconv.ParseBool(value); err != nil {
+		return fmt.Errorf("is %q: true or false is allowed", value)
+	}
+	return nil
+}
+
+func setBackend(c *Config, value string) error {
+	if value != "docker" && value != "process" {
+		return fmt.Errorf("is %q: docker or process is allowed", value)
+	}
+	c.Backend = value
+	return nil
+}
+
+func setBinds(c *Config, value string) error {
+	for dir := range strings.SplitSeq(value, ",") {
+		dir = strings.TrimSpace(dir)
+		if !filepath.IsAbs(dir) || filepath.Clean(dir) != dir {
+			return fmt.Errorf("holds %q: clean absolute paths are needed", dir)
+		}
+		c.AllowedBinds = append(c.AllowedBinds, dir)
+	}
+	return nil
+}
+
+func setHTTPAddr(c *Config, value string) error {
+	if _, _, err := net.SplitHostPort(value); err != nil && value != "off" {
+		return fmt.Errorf("is %q: host:port or off is needed", value)
+	}
+	c.HTTPAddr = value
+	return nil
+}
