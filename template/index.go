@@ -31,6 +31,14 @@ func NewIndex(templates []Template) *Index {
 // as Select orders them.
 func (x *Index) Fits(want []string) iter.Seq[*Template] {
 	return func(yield func(*Template) bool) {
+		if len(want) == 0 { // everything covers nothing
+			for i := range x.ranked {
+				if !yield(&x.ranked[i]) {
+					return
+				}
+			}
+			return
+		}
 		for _, i := range x.rarest(want) {
 			if Covers(x.ranked[i].Labels, want) && !yield(&x.ranked[i]) {
 				return

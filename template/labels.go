@@ -51,7 +51,7 @@ func checkLabel(label string) error {
 
 func shorten(s string) string {
 	if len(s) > 40 {
-		return s[:40] + "…"
+		return strings.ToValidUTF8(s[:40], "") + "…"
 	}
 	return s
 }

@@ -109,6 +109,10 @@ type problems struct {
 }
 
 func (p *problems) add(at pos, path, format string, args ...any) {
+	if p.full() {
+		p.dropped++
+		return
+	}
 	p.put(Problem{Line: at.line, Column: at.column, Path: path, Message: fmt.Sprintf(format, args...)})
 }
 
@@ -129,13 +133,29 @@ func (p *problems) put(problem Problem) {
 	p.found = append(p.found, problem)
 }
 
+// full says that no more problems are told: what is only for a message, such as
+// a place in a long line or a likely word, need not be looked for.
+func (p *problems) full() bool { return len(p.found) == maxProblems }
+
+// hint is didYouMean, as long as somebody reads it.
+func (p *problems) hint(word string, known []string) string {
+	if p.full() {
+		return ""
+	}
+	return didYouMean(word, known)
+}
+
 // count is for "has anything been added since".
 func (p *problems) count() int { return len(p.found) + p.dropped }
 
+// warn adds a warning once.
 func (p *problems) warn(at pos, format string, args ...any) {
-	if len(p.warnings) < maxProblems {
-		p.warnings = append(p.warnings, Warning{
-			File: p.file, Line: at.line, Column: at.column, Message: fmt.Sprintf(format, args...)})
+	if len(p.warnings) == maxProblems {
+		return
+	}
+	w := Warning{File: p.file, Line: at.line, Column: at.column, Message: fmt.Sprintf(format, args...)}
+	if !slices.Contains(p.warnings, w) {
+		p.warnings = append(p.warnings, w)
 	}
 }
 

@@ -49,12 +49,12 @@ func (ev *evaluator) rangeOf(args ...ref.Val) ref.Val {
 		return listOf([]ref.Val{})
 	}
 	// Unsigned: the distance of two int64 may not fit in one.
-	count := (uint64(stop)-uint64(start))/uint64(step) + 1
-	if count > uint64(maxRange-ev.ranged) {
+	steps := (uint64(stop) - uint64(start)) / uint64(step)
+	if steps >= uint64(maxRange-ev.ranged) {
 		return types.NewErr("range gives more than %d values", maxRange)
 	}
-	ev.ranged += int(count)
-	items := make([]ref.Val, count)
+	items := make([]ref.Val, steps+1)
+	ev.ranged += len(items)
 	for i := range items {
 		items[i] = types.Int(start + int64(i)*step)
 	}
@@ -75,8 +75,11 @@ func wholeNumber(v ref.Val) (int64, bool) {
 
 // tell shows a value in a message.
 func tell(v ref.Val) string {
+	if v == types.NullValue {
+		return "null"
+	}
 	text, err := textOf(v)
-	if err != nil || v == types.NullValue {
+	if err != nil {
 		return v.Type().TypeName()
 	}
 	if _, ok := v.(types.String); ok {

@@ -17,7 +17,7 @@ import (
 
 const (
 	// maxCost is what one evaluation may cost; a step of a loop costs about five.
-	maxCost = 100_000
+	maxCost = 50_000
 	// maxList is how long a list may get that an expression makes.
 	maxList = 10_000
 	// maxMatch bounds the length of a regular expression times that of its text.
@@ -212,8 +212,8 @@ func (costs) CallCost(function, _ string, args []ref.Val, result ref.Val) *uint6
 			}
 		}
 	case overloads.Matches:
-		if len(args) == 2 {
-			cost += (length(args[0]) + 1) * (length(args[1]) + 1) / 50
+		if len(args) == 2 && !types.IsError(result) {
+			cost += (length(args[0]) + 1) * (length(args[1]) + 1) / 10
 		}
 	}
 	return &cost

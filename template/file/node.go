@@ -35,6 +35,8 @@ type node struct {
 	segments []segment
 	// dynamic says that an expression is in it or below it.
 	dynamic bool
+	// bad says that an expression in it or below it can't be read; that is told.
+	bad bool
 	// unwritten is a null of which nothing is written: a key without a value.
 	unwritten bool
 	// computed says that an expression gave it.
@@ -69,6 +71,10 @@ func (n *node) describe() string {
 		return n.kind.String() + " (" + shorten(n.scalarText()) + ")"
 	case kindText:
 		return n.kind.String() + " (" + quote(n.text) + ")"
+	case kindList, kindMap:
+		if len(n.items)+len(n.entries) == 0 {
+			return strings.Replace(n.kind.String(), "a ", "an empty ", 1)
+		}
 	}
 	return n.kind.String()
 }
@@ -113,14 +119,32 @@ func merge(under, over *node) *node {
 	}
 	for _, e := range out.entries {
 		out.dynamic = out.dynamic || e.val.dynamic
+		out.bad = out.bad || e.val.bad
 	}
 	return out
 }
 
+// measure counts the values in a node and the bytes of their texts and keys.
+func (n *node) measure() (values, text int) {
+	values, text = 1, len(n.text)
+	for _, item := range n.items {
+		v, t := item.measure()
+		values, text = values+v, text+t
+	}
+	for _, e := range n.entries {
+		v, t := e.val.measure()
+		values, text = values+v, text+t+len(e.key)
+	}
+	return values, text
+}
+
 func shorten(s string) string {
-	const most = 60
-	if r := []rune(s); len(r) > most {
-		return string(r[:most]) + "…"
+	n := 60
+	for i := range s {
+		if n == 0 {
+			return s[:i] + "…"
+		}
+		n--
 	}
 	return s
 }

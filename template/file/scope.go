@@ -23,8 +23,8 @@ const (
 	maxExpressions    = 20_000
 	maxExpressionText = 2 << 20
 	// maxFileCost is what all evaluations of a file may cost together: a file of
-	// a thousand templates with ten small expressions each costs about 200,000.
-	maxFileCost = 5_000_000
+	// a thousand templates with ten small expressions each costs about 20,000.
+	maxFileCost = 1_000_000
 )
 
 // evaluator compiles and runs the expressions of one file, in one goroutine.
@@ -34,6 +34,17 @@ type evaluator struct {
 	expressions int    // compiled so far
 	text        int    // length of those
 	keys        []string
+	hints       map[string]string
+}
+
+// keyHint is didYouMean for a key of vars. It is asked for every variant.
+func (ev *evaluator) keyHint(key string) string {
+	hint, ok := ev.hints[key]
+	if !ok && len(ev.hints) < maxProblems {
+		hint = didYouMean(key, ev.keys)
+		ev.hints[key] = hint
+	}
+	return hint
 }
 
 // newScope makes the scope in which vars alone is known.
@@ -78,8 +89,9 @@ func (s *scope) extend(names []string) (*scope, error) {
 type exprError struct {
 	offset  int
 	message string
-	// missing: it looks up what is not there, which in a text is empty.
+	// missing: it looks up the key that is not there, which in a text is empty.
 	missing bool
+	key     string
 }
 
 func (e *exprError) Error() string { return e.message }
@@ -159,6 +171,12 @@ func runeOffset(source string, line, column int) int {
 	for _, l := range lines[:line-1] {
 		offset += len([]rune(l)) + 1
 	}
+	// CEL puts a call at its parenthesis.
+	if at := []rune(source); offset < len(at) && at[offset] == '(' {
+		for offset > 0 && at[offset-1] < 0x80 && isWord(byte(at[offset-1])) {
+			offset--
+		}
+	}
 	return offset
 }
 
@@ -215,8 +233,8 @@ func (s *scope) explain(p *program, err error) *exprError {
 	}
 	switch key, missing := strings.CutPrefix(message, "no such key: "); {
 	case missing:
-		out.missing = true
-		out.message = fmt.Sprintf("no key %s%s", quote(key), didYouMean(key, s.ev.keys))
+		out.missing, out.key = true, key
+		out.message = "no key " + quote(key)
 	case strings.Contains(message, "cost limit exceeded"):
 		out.message = "costs too much to evaluate"
 	case strings.HasPrefix(message, "no such attribute(s): "):
@@ -228,10 +246,11 @@ func (s *scope) explain(p *program, err error) *exprError {
 	return out
 }
 
+var arithmetic = regexp.MustCompile(`^(no such overload|found no matching overload).*_[-+*/%]_`)
+
 // advise adds what most often is the reason of a type error.
 func advise(message string) string {
-	if strings.HasPrefix(message, "no such overload") ||
-		strings.HasPrefix(message, "found no matching overload") {
+	if message == "no such overload" || arithmetic.MatchString(message) {
 		return message + " (numbers of the file are doubles: write 2.0, not 2, beside them)"
 	}
 	return message

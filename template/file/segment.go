@@ -5,9 +5,14 @@ import (
 	"strings"
 )
 
+// maxOpeners is how many expressions one text may hold.
+const maxOpeners = 100
+
 const (
 	openMark  = "${{"
 	closeMark = "}}"
+
+	unclosed = "this " + openMark + " is not closed by " + closeMark + "; write $" + openMark + " for a literal one"
 )
 
 // segment is a part of a text: literal text or one expression.
@@ -36,6 +41,9 @@ func split(text string) ([]segment, error) {
 	}
 	var out []segment
 	var literal strings.Builder
+	if strings.Count(text, openMark) > maxOpeners {
+		return nil, &splitError{0, fmt.Sprintf("more than %d expressions in one text", maxOpeners)}
+	}
 	openers := 0
 	flush := func() {
 		if literal.Len() > 0 {
@@ -53,7 +61,7 @@ func split(text string) ([]segment, error) {
 			flush()
 			expression, ok := cut(text[i+len(openMark):])
 			if !ok {
-				return nil, &splitError{openers, fmt.Sprintf("%s without %s: write $%s for a literal one", openMark, closeMark, openMark)}
+				return nil, &splitError{openers, unclosed}
 			}
 			if strings.TrimSpace(expression) == "" {
 				return nil, &splitError{openers, "an empty expression"}

@@ -1,26 +1,66 @@
 package file
 
 import (
-	"bytes"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
 
 // source is the file's text, for places inside of scalars: the YAML parser tells
 // only where a scalar begins.
-type source struct{ lines [][]byte }
+type source struct {
+	bytes []byte
+	lines []string
+	runes map[int][]int // by line, where in bytes each character begins
+}
 
 func newSource(data []byte) *source {
-	return &source{bytes.Split(data, []byte("\n"))}
+	return &source{bytes: data, lines: strings.Split(string(data), "\n"), runes: map[int][]int{}}
+}
+
+// line is the text of a line, counted from 1; empty where there is none.
+func (s *source) line(n int) string {
+	if n < 1 || n > len(s.lines) {
+		return ""
+	}
+	return s.lines[n-1]
 }
 
 // firstColumn is where a line's text begins.
 func (s *source) firstColumn(line int) int {
-	if line < 1 || line > len(s.lines) {
-		return 0
+	text := s.line(line)
+	return len(text) - len(strings.TrimLeft(text, " ")) + 1
+}
+
+// mentions says whether a line, or the one before it, holds text.
+func (s *source) mentions(line int, text string) bool {
+	return strings.Contains(s.line(line), text) || strings.Contains(s.line(line-1), text)
+}
+
+// starts are the indexes in bytes of a line's characters, and of its end. A file
+// of one long line with many errors makes it worth keeping them.
+func (s *source) starts(line int) []int {
+	starts, ok := s.runes[line]
+	if !ok {
+		for i := range s.line(line) {
+			starts = append(starts, i)
+		}
+		starts = append(starts, len(s.line(line)))
+		s.runes[line] = starts
 	}
-	l := s.lines[line-1]
-	return len(l) - len(bytes.TrimLeft(l, " ")) + 1
+	return starts
+}
+
+// offset is the index in bytes of a place in its line.
+func (s *source) offset(at pos) int {
+	starts := s.starts(at.line)
+	return starts[min(max(at.column-1, 0), len(starts)-1)]
+}
+
+// column is the column of an index in bytes of a line.
+func (s *source) column(line, offset int) int {
+	i, _ := slices.BinarySearch(s.starts(line), offset)
+	return i + 1
 }
 
 // openerLines bounds how far below its beginning an expression of a scalar is
@@ -30,21 +70,21 @@ const openerLines = 2000
 // opener finds the nth (from 0) "${{" at or after at: no YAML style can write
 // these three characters in another way but by an escape.
 func (s *source) opener(at pos, nth int) (pos, bool) {
-	for i := at.line - 1; i >= 0 && i < len(s.lines) && i < at.line+openerLines; i++ {
-		line, from := string(s.lines[i]), 0
-		if i == at.line-1 {
-			from = byteOffset(line, at.column-1)
+	for n := at.line; n >= 1 && n <= len(s.lines) && n < at.line+openerLines; n++ {
+		line, from := s.line(n), 0
+		if n == at.line {
+			from = s.offset(at)
 		}
 		for {
-			j := strings.Index(line[from:], openMark)
-			if j < 0 {
+			i := strings.Index(line[from:], openMark)
+			if i < 0 {
 				break
 			}
 			if nth == 0 {
-				return pos{i + 1, utf8.RuneCountInString(line[:from+j]) + 1}, true
+				return pos{n, s.column(n, from+i)}, true
 			}
 			nth--
-			from += j + len(openMark)
+			from += i + len(openMark)
 		}
 	}
 	return pos{}, false
@@ -54,11 +94,11 @@ func (s *source) opener(at pos, nth int) (pos, bool) {
 // begins after the opener at the place at: exact where the file has the same
 // text on the same line, else the opener's.
 func (s *source) inside(at pos, expression string, offset int) pos {
-	if offset < 0 || at.line < 1 || at.line > len(s.lines) {
+	if offset < 0 || s.line(at.line) == "" {
 		return at
 	}
-	line := string(s.lines[at.line-1])
-	rest := line[min(byteOffset(line, at.column-1)+len(openMark), len(line)):]
+	line := s.line(at.line)
+	rest := line[min(s.offset(at)+len(openMark), len(line)):]
 	prefix := expression[:byteOffset(expression, offset)]
 	if !strings.HasPrefix(rest, prefix) || strings.Contains(prefix, "\n") {
 		return at

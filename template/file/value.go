@@ -282,7 +282,9 @@ func (w *weigher) add(v ref.Val, depth int) error {
 func parseJSON(s string) (ref.Val, error) {
 	dec := json.NewDecoder(strings.NewReader(s))
 	v, err := jsonValue(dec, 0)
-	if err != nil {
+	if errors.Is(err, io.EOF) {
+		return nil, io.ErrUnexpectedEOF
+	} else if err != nil {
 		return nil, err
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
@@ -296,9 +298,7 @@ func jsonValue(dec *json.Decoder, depth int) (ref.Val, error) {
 		return nil, errTooDeep
 	}
 	token, err := dec.Token()
-	if errors.Is(err, io.EOF) {
-		return nil, io.ErrUnexpectedEOF
-	} else if err != nil {
+	if err != nil {
 		return nil, err
 	}
 	switch token := token.(type) {

@@ -1,14 +1,13 @@
 package file
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"math"
 	"regexp"
 	"strconv"
 	"strings"
-
-	"bytes"
 
 	"gopkg.in/yaml.v3"
 )
@@ -64,11 +63,14 @@ func (d *decoder) syntax(err error) {
 		d.problems.add(pos{}, "", "not YAML: %v", err)
 		return
 	}
-	at := pos{}
+	at, advice := pos{}, ""
 	if line, convErr := strconv.Atoi(m[1]); convErr == nil {
 		at = pos{line, d.source.firstColumn(line)}
+		if d.source.mentions(line, openMark) {
+			advice = ": put the text with the expression in quotes"
+		}
 	}
-	d.problems.add(at, "", "not YAML: %s", m[2])
+	d.problems.add(at, "", "not YAML: %s%s", m[2], advice)
 }
 
 func place(n *yaml.Node) pos { return pos{n.Line, n.Column} }
@@ -148,8 +150,8 @@ func (d *decoder) mapping(n *yaml.Node) *node {
 			continue
 		}
 		name := key.scalarText()
-		if key.kind == kindNull {
-			name = "null"
+		if key.kind == kindNull || key.kind == kindBool {
+			name = keyNode.Value // a variable may be called NULL or TRUE
 		}
 		if j, ok := index[name]; ok && !merged[name] {
 			d.problems.add(at, "", "key %s is written twice; first at line %d", quote(name), out.entries[j].pos.line)
