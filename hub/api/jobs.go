@@ -1,0 +1,176 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/slipway-ci/slipway/hub/logs"
+	"github.com/slipway-ci/slipway/hub/queue"
+	"github.com/slipway-ci/slipway/template"
+)
+
+func (s *server) jobRoutes() {
+	submit := operation("submit-job", http.MethodPost, "jobs", "Submit a job; 201 means that it is on disk",
+		http.StatusConflict, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity, http.StatusInsufficientStorage)
+	submit.DefaultStatus = http.StatusCreated
+	huma.Register(s.huma, submit, s.submit)
+	huma.Register(s.huma, operation("list-jobs", http.MethodGet, "jobs", "List jobs, the newest first"), s.list)
+	huma.Register(s.huma, operation("show-job", http.MethodGet, "jobs/{id}", "Show a job, or wait for its end", http.StatusNotFound), s.show)
+	huma.Register(s.huma, operation("list-job-events", http.MethodGet, "jobs/{id}/events", "List what became of a job", http.StatusNotFound), s.events)
+	cancel := operation("cancel-job", http.MethodPost, "jobs/{id}/cancel", "Ask for a job's end", http.StatusNotFound)
+	huma.Register(s.huma, cancel, s.cancel)
+}
+
+func jobOf(j queue.Job) Job {
+	return Job{
+		ID: j.ID, Name: j.Name, Labels: orEmpty(j.Labels), Run: j.Run, Command: j.Command, EnvNames: orEmpty(j.EnvNames),
+		TimeoutSeconds: j.Timeout.Seconds(), Retries: j.Retries, Status: string(j.State), Reason: j.Reason, Attempt: j.Attempt,
+		ExitCode: j.ExitCode, LogBytes: j.LogBytes, Runner: j.Runner, CreatedAt: j.CreatedAt,
+		StartedAt: orNull(j.StartedAt), FinishedAt: orNull(j.FinishedAt), CancelledAt: orNull(j.CancelRequestedAt),
+	}
+}
+
+func orEmpty(list []string) []string {
+	if list == nil {
+		return []string{}
+	}
+	return list
+}
+
+func orNull(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}
+
+type oneJob struct {
+	Body Job
+}
+
+type submitInput struct {
+	Key  string `header:"Idempotency-Key" doc:"the same key and body is the same job, for as long as that is kept"`
+	Body JobSpec
+}
+
+func (s *server) submit(ctx context.Context, in *submitInput) (*oneJob, error) {
+	job, err := s.Queue.Submit(ctx, queue.JobSpec{
+		Name: in.Body.Name, Labels: in.Body.Labels, Run: in.Body.Run, Command: in.Body.Command, Env: in.Body.Env,
+		Timeout: time.Duration(in.Body.TimeoutSeconds * float64(time.Second)), Retries: in.Body.Retries, Key: in.Key,
+	})
+	if err != nil {
+		return nil, s.problem(err)
+	}
+	return &oneJob{jobOf(job)}, nil
+}
+
+type listInput struct {
+	Status []string `query:"status" enum:"queued,reserved,launched,running,succeeded,failed,cancelled,timed-out,runner-lost" doc:"any of these"`
+	Label  []string `query:"label" maxItems:"20" doc:"all of these; a job may ask for more"`
+	Name   string   `query:"name" maxLength:"200" doc:"a part of the name, in any case"`
+	Limit  int      `query:"limit" minimum:"1" maximum:"500" default:"50"`
+	Cursor string   `query:"cursor" maxLength:"40" doc:"next of the answer before"`
+}
+
+type jobList struct {
+	Body list[Job]
+}
+
+func (s *server) list(ctx context.Context, in *listInput) (*jobList, error) {
+	filter := queue.JobFilter{Name: in.Name, Cursor: in.Cursor, Limit: in.Limit}
+	for _, status := range in.Status {
+		filter.States = append(filter.States, queue.State(status))
+	}
+	if len(in.Label) > 0 {
+		var err error
+		if filter.Labels, err = template.Canonical(in.Label); err != nil {
+			return nil, newProblem(http.StatusUnprocessableEntity, "invalid", err.Error(), FieldError{Location: "query.label", Message: err.Error()})
+		}
+	}
+	jobs, next, err := s.Queue.Jobs(ctx, filter)
+	if err != nil {
+		return nil, s.problem(err)
+	}
+	items := make([]Job, len(jobs))
+	for i, job := range jobs {
+		items[i] = jobOf(job)
+	}
+	return &jobList{listOf(items, next)}, nil
+}
+
+type showInput struct {
+	ID   string `path:"id"`
+	Wait int    `query:"wait_seconds" minimum:"0" maximum:"60" doc:"answer when the job has ended, or after so long"`
+}
+
+func (s *server) show(ctx context.Context, in *showInput) (*oneJob, error) {
+	sub := s.Queue.Subscribe(queue.TopicJob(in.ID))
+	defer sub.Close()
+	deadline := time.NewTimer(time.Duration(in.Wait) * time.Second)
+	defer deadline.Stop()
+	for last := in.Wait == 0; ; {
+		job, err := s.Queue.Job(ctx, in.ID)
+		if err != nil {
+			return nil, s.problem(err)
+		}
+		if last || job.State.Final() {
+			return &oneJob{s.withLog(job)}, nil
+		}
+		select {
+		case <-sub.C:
+		case <-deadline.C:
+			last = true
+		case <-ctx.Done():
+			last = true
+		}
+	}
+}
+
+// withLog tells of a job that runs how long its log is so far.
+func (s *server) withLog(job queue.Job) Job {
+	answer := jobOf(job)
+	if job.Attempt > 0 {
+		if length, err := s.Logs.Length(logs.Key{Job: job.ID, Attempt: job.Attempt}); err == nil {
+			answer.LogBytes = max(answer.LogBytes, length)
+		}
+	}
+	return answer
+}
+
+type jobInput struct {
+	ID string `path:"id"`
+}
+
+type eventList struct {
+	Body list[Event]
+}
+
+func (s *server) events(ctx context.Context, in *jobInput) (*eventList, error) {
+	if _, err := s.Queue.Job(ctx, in.ID); err != nil {
+		return nil, s.problem(err)
+	}
+	events, err := s.Queue.JobEvents(ctx, in.ID, 0)
+	if err != nil {
+		return nil, s.problem(err)
+	}
+	items := make([]Event, len(events))
+	for i, e := range events {
+		items[i] = Event{At: e.At, Status: string(e.State), Attempt: e.Attempt, Runner: e.Runner, Reason: e.Reason}
+	}
+	return &eventList{listOf(items, "")}, nil
+}
+
+func (s *server) cancel(ctx context.Context, in *jobInput) (*oneJob, error) {
+	var job queue.Job
+	err := s.store(func() (err error) {
+		job, err = s.Queue.Cancel(ctx, in.ID)
+		return err
+	})
+	if err != nil {
+		return nil, s.problem(err)
+	}
+	return &oneJob{s.withLog(job)}, nil
+}

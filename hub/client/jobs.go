@@ -1,0 +1,128 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+)
+
+// waitSeconds is how long the hub is asked to wait for a job's end at a time.
+const waitSeconds = 30
+
+// Final says whether the job has ended.
+func (j Job) Final() bool { return j.FinishedAt != nil }
+
+// Succeeded says whether it ended well.
+func (j Job) Succeeded() bool { return j.Status == "succeeded" }
+
+// Submit submits a job: when it returns nil the job is on the hub's disk. With a
+// key, the same spec submitted again is the same job; key may be empty.
+func (c *Client) Submit(ctx context.Context, spec JobSpec, key string) (job Job, err error) {
+	var headers []string
+	if key != "" {
+		headers = []string{"Idempotency-Key", key}
+	}
+	return job, c.call(ctx, http.MethodPost, "jobs", nil, spec, &job, headers...)
+}
+
+// Filter says which jobs to list. Zero fields don't filter.
+type Filter struct {
+	// Statuses: any of these.
+	Statuses []string
+	// Labels: all of these; jobs may ask for more.
+	Labels []string
+	// Name is a part of the name, in any case.
+	Name string
+	// Limit is how many at most; default 50, at most 500.
+	Limit int
+	// Cursor is Jobs's next of before; empty: from the newest on.
+	Cursor string
+}
+
+// page is a list as the hub answers it.
+type page[T any] struct {
+	Items []T     `json:"items"`
+	Next  *string `json:"next"`
+}
+
+// Jobs lists jobs, the newest first. next is empty at the end.
+func (c *Client) Jobs(ctx context.Context, f Filter) (jobs []Job, next string, err error) {
+	query := url.Values{}
+	for name, list := range map[string][]string{"status": f.Statuses, "label": f.Labels} {
+		for _, value := range list {
+			query.Add(name, value)
+		}
+	}
+	if f.Name != "" {
+		query.Set("name", f.Name)
+	}
+	if f.Limit != 0 {
+		query.Set("limit", strconv.Itoa(f.Limit))
+	}
+	if f.Cursor != "" {
+		query.Set("cursor", f.Cursor)
+	}
+	var p page[Job]
+	if err := c.call(ctx, http.MethodGet, "jobs", query, nil, &p); err != nil {
+		return nil, "", err
+	}
+	if p.Next != nil {
+		next = *p.Next
+	}
+	return p.Items, next, nil
+}
+
+// Job returns one job. ErrNotFound: there is none.
+func (c *Client) Job(ctx context.Context, id string) (job Job, err error) {
+	return job, c.call(ctx, http.MethodGet, "jobs/"+url.PathEscape(id), nil, nil, &job)
+}
+
+// Events lists what became of a job, the oldest first.
+func (c *Client) Events(ctx context.Context, id string) ([]Event, error) {
+	var p page[Event]
+	err := c.call(ctx, http.MethodGet, "jobs/"+url.PathEscape(id)+"/events", nil, nil, &p)
+	return p.Items, err
+}
+
+// Cancel asks for a job's end and returns it as it is then: one that runs ends
+// later. A job that has ended stays as it is.
+func (c *Client) Cancel(ctx context.Context, id string) (job Job, err error) {
+	return job, c.call(ctx, http.MethodPost, "jobs/"+url.PathEscape(id)+"/cancel", nil, nil, &job)
+}
+
+// Wait returns the job when it has ended. While the hub can't be reached, a
+// restart for instance, it tries again, until ctx ends.
+func (c *Client) Wait(ctx context.Context, id string) (Job, error) {
+	query := url.Values{"wait_seconds": {strconv.Itoa(waitSeconds)}}
+	for {
+		var job Job
+		err := patiently(ctx, func() error {
+			return c.call(ctx, http.MethodGet, "jobs/"+url.PathEscape(id), query, nil, &job)
+		})
+		if err != nil || job.Final() {
+			return job, err
+		}
+	}
+}
+
+// patiently does deed until it succeeds, or fails for good, or ctx ends.
+func patiently(ctx context.Context, deed func() error) error {
+	pause := backoff.NewExponentialBackOff(backoff.WithInitialInterval(100*time.Millisecond),
+		backoff.WithMaxInterval(5*time.Second), backoff.WithMaxElapsedTime(0))
+	var last error
+	err := backoff.Retry(func() error {
+		if last = deed(); last != nil && !passing(last) {
+			return backoff.Permanent(last)
+		}
+		return last
+	}, backoff.WithContext(pause, ctx))
+	if err != nil && ctx.Err() != nil && last != nil {
+		return fmt.Errorf("%w (%w)", context.Cause(ctx), last)
+	}
+	return err
+}

@@ -1,0 +1,148 @@
+package queue
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/slipway-ci/slipway/hub/store"
+	"github.com/slipway-ci/slipway/provisioner"
+	"github.com/slipway-ci/slipway/provisioner/controlplanetest"
+	"github.com/slipway-ci/slipway/tokens"
+)
+
+func TestControlPlaneKeepsItsPromises(t *testing.T) {
+	controlplanetest.Run(t, func(t *testing.T) controlplanetest.Harness {
+		w := newWorld(t, func(c *Config) { c.ReservationTTL = time.Minute })
+		w.run()
+		return &harness{world: w}
+	})
+}
+
+// harness is a queue for the conformance suite.
+type harness struct{ *world }
+
+var (
+	_ controlplanetest.Harness   = (*harness)(nil)
+	_ controlplanetest.Starter   = (*harness)(nil)
+	_ controlplanetest.Canceller = (*harness)(nil)
+	_ controlplanetest.Recorder  = (*harness)(nil)
+)
+
+func (h *harness) Traits() controlplanetest.Traits {
+	return controlplanetest.Traits{LostGrant: time.Minute}
+}
+
+func (h *harness) Open(t *testing.T) provisioner.ControlPlane {
+	plane, err := h.ControlPlane(t.Context(), ControlPlaneConfig{RunnerURL: "http://127.0.0.1:1"})
+	require.NoError(t, err)
+	return plane
+}
+
+func (h *harness) Enqueue(t *testing.T, labels []string, n int) {
+	for range n {
+		_, err := h.Submit(t.Context(), JobSpec{Labels: labels, Run: "true"})
+		require.NoError(t, err)
+	}
+}
+
+func (h *harness) Cancel(t *testing.T, runner string) {
+	plane, err := h.ControlPlane(t.Context(), ControlPlaneConfig{RunnerURL: "http://127.0.0.1:1"})
+	require.NoError(t, err)
+	facts, err := plane.Facts(t.Context(), []provisioner.Ref{{ID: runner}})
+	require.NoError(t, err)
+	require.NotEmpty(t, facts[0].Job)
+	_, err = h.Queue.Cancel(t.Context(), facts[0].Job)
+	require.NoError(t, err)
+}
+
+func (h *harness) State(t *testing.T, id string) provisioner.EventState {
+	var state string
+	require.NoError(t, h.read(t.Context(), func(tx *tx) (err error) {
+		state, _, err = store.One(tx.Tx, store.Value[string], `SELECT state FROM runners WHERE provider_runner_id = ?`, id)
+		return err
+	}))
+	return provisioner.EventState(state)
+}
+
+func (h *harness) Start(t *testing.T, registration provisioner.Registration) controlplanetest.Runner {
+	r := &startedRunner{h: h, labels: strings.Split(registration.Env["SHIPFOX_RUNNER_LABELS"], ",")}
+	session, err := h.Exchange(t.Context(), registration.Env["SHIPFOX_RUNNER_BOOTSTRAP_TOKEN"])
+	require.NoError(t, err)
+	r.control = session.Token.Reveal()
+	r.activation, err = h.Enrol(t.Context(), r.control, Enrolment{Labels: r.labels, Kind: "test"})
+	require.NoError(t, err)
+	return r
+}
+
+// startedRunner is an enrolled runner.
+type startedRunner struct {
+	h          *harness
+	labels     []string
+	control    string
+	activation tokens.Token
+}
+
+func (r *startedRunner) Take(t *testing.T) bool {
+	var err error
+	if r.activation.IsZero() {
+		r.activation, err = r.h.Assignment(t.Context(), r.control, 100*time.Millisecond)
+		require.NoError(t, err)
+	}
+	if r.activation.IsZero() {
+		return false
+	}
+	session, err := r.h.Register(t.Context(), r.activation.Reveal(), r.labels)
+	require.NoError(t, err)
+	_, found, err := r.h.Claim(t.Context(), session.Token, true)
+	if errors.Is(err, ErrSessionExhausted) {
+		return false
+	}
+	require.NoError(t, err)
+	return found
+}
+
+func TestTheProvisionerOfThisProcessStaysTheSame(t *testing.T) {
+	w := newWorld(t)
+	first, err := w.ControlPlane(t.Context(), ControlPlaneConfig{RunnerURL: "http://a"})
+	require.NoError(t, err)
+	again, err := w.ControlPlane(t.Context(), ControlPlaneConfig{RunnerURL: "http://b"})
+	require.NoError(t, err)
+	other, err := w.ControlPlane(t.Context(), ControlPlaneConfig{RunnerURL: "http://b", Name: "second"})
+	require.NoError(t, err)
+	require.Equal(t, first.self, again.self, "its id owns what it launched before a restart")
+	require.NotEqual(t, first.self, other.self)
+	_, err = w.ControlPlane(t.Context(), ControlPlaneConfig{})
+	require.ErrorContains(t, err, "RunnerURL")
+}
+
+// A warm runner that is retired must never get a job, however the two race.
+func TestRetireRacesAdoption(t *testing.T) {
+	w := newWorld(t)
+	plane, err := w.ControlPlane(t.Context(), ControlPlaneConfig{RunnerURL: "http://a"})
+	require.NoError(t, err)
+	h := &harness{world: w}
+	for i := range 20 {
+		id, label := fmt.Sprint("r", i), fmt.Sprint("l", i)
+		minted, err := plane.Mint(t.Context(), []provisioner.MintRequest{{Runner: id, Template: "t", Labels: []string{label}}})
+		require.NoError(t, err)
+		runner := h.Start(t, minted[0])
+		var (
+			wg      sync.WaitGroup
+			retired []string
+			job     Job
+		)
+		wg.Go(func() { job, err = w.Submit(t.Context(), JobSpec{Labels: []string{label}, Run: "true"}) })
+		wg.Go(func() { retired, _ = plane.Retire(t.Context(), []provisioner.Ref{{ID: id}}) })
+		wg.Wait()
+		require.NoError(t, err)
+		took := runner.Take(t)
+		require.NotEqual(t, len(retired) == 1, took, "either it is retired or it gets the job, never both, never neither")
+		require.Equal(t, map[bool]State{true: StateRunning, false: StateQueued}[took], w.state(job))
+	}
+}

@@ -1,0 +1,62 @@
+package queue
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/slipway-ci/slipway/hub/store"
+)
+
+// ErrKeyReused: another job was submitted with this key.
+var ErrKeyReused = errors.New("queue: key of another job")
+
+// MaxKeyLength bounds JobSpec.Key, in bytes.
+const MaxKeyLength = 200
+
+// submitted finds the job that was submitted with the spec's key, or stores that
+// it is id's from here on. Keys go when their jobs do.
+func (t *tx) submitted(spec JobSpec, id string) (job Job, again bool, err error) {
+	if spec.Key == "" {
+		return Job{}, false, nil
+	}
+	if len(spec.Key) > MaxKeyLength {
+		return Job{}, false, invalid("key", "is %d characters: at most %d are allowed", len(spec.Key), MaxKeyLength)
+	}
+	digest, err := t.q.specDigest(spec)
+	if err != nil {
+		return Job{}, false, err
+	}
+	type row struct{ digest, job string }
+	stored, found, err := store.One(t.Tx, func(r store.Row) (v row, err error) { return v, r.Scan(&v.digest, &v.job) },
+		`SELECT digest, job_id FROM submit_keys WHERE key = ?`, spec.Key)
+	switch {
+	case err != nil:
+		return Job{}, false, err
+	case found && stored.digest != digest:
+		return Job{}, false, ErrKeyReused
+	case found:
+		job, err := t.job(stored.job)
+		return job, true, err
+	}
+	_, err = t.Exec(`INSERT INTO submit_keys (key, digest, job_id) VALUES (?, ?, ?)`, spec.Key, digest, id)
+	return Job{}, false, err
+}
+
+// specDigest is keyed: a spec holds secrets that could be guessed.
+func (q *Queue) specDigest(spec JobSpec) (string, error) {
+	text, err := json.Marshal(spec) // maps go in the order of their keys
+	if err != nil {
+		return "", fmt.Errorf("queue: digest of job: %w", err)
+	}
+	keys, err := q.store.Keys()
+	if err != nil {
+		return "", err
+	}
+	mac := hmac.New(sha256.New, keys.Derive("submit keys"))
+	mac.Write(text)
+	return hex.EncodeToString(mac.Sum(nil)), nil
+}

@@ -1,0 +1,189 @@
+package store_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/slipway-ci/slipway/hub/store"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func open(t *testing.T, dir string) *store.Store {
+	t.Helper()
+	s, err := store.Open(t.Context(), store.Config{Dir: dir})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, s.Close()) })
+	return s
+}
+
+func put(name, value string) func(*store.Tx) error {
+	return func(tx *store.Tx) error {
+		_, err := tx.Exec(`INSERT INTO settings (name, value) VALUES (?, ?)`, name, value)
+		return err
+	}
+}
+
+func names(t *testing.T, s *store.Store) (out []string) {
+	t.Helper()
+	require.NoError(t, s.Read(t.Context(), func(tx *store.Tx) (err error) {
+		out, err = store.All(tx, store.Value[string], `SELECT name FROM settings ORDER BY name`)
+		return err
+	}))
+	return out
+}
+
+func TestWhatIsWrittenIsThereAfterReopening(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	require.NoError(t, s.Write(t.Context(), put("a", "1")))
+	require.Equal(t, []string{"a"}, names(t, s))
+	require.NoError(t, s.Close())
+	require.Equal(t, []string{"a"}, names(t, open(t, dir)))
+}
+
+func TestOneProcessAtATime(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	_, err := store.Open(t.Context(), store.Config{Dir: dir})
+	require.ErrorIs(t, err, store.ErrLocked)
+	require.ErrorContains(t, err, dir, "the message must say which folder")
+	require.Equal(t, []string(nil), names(t, s), "the holder must not be disturbed")
+	require.NoError(t, s.Close())
+	open(t, dir)
+}
+
+func TestCommitIsDurableAndInWAL(t *testing.T) {
+	s := open(t, t.TempDir())
+	got := map[string]string{}
+	require.NoError(t, s.Write(t.Context(), func(tx *store.Tx) error {
+		for _, pragma := range []string{"synchronous", "journal_mode", "foreign_keys"} {
+			value, _, err := store.One(tx, store.Value[string], `PRAGMA `+pragma)
+			if err != nil {
+				return err
+			}
+			got[pragma] = value
+		}
+		return nil
+	}))
+	require.Equal(t, map[string]string{"synchronous": "2", "journal_mode": "wal", "foreign_keys": "1"}, got)
+}
+
+// A goroutine that ends inside a write (t.FailNow does that) must not hang the rest.
+func TestAWriteThatEndsTheWriter(t *testing.T) {
+	s := open(t, t.TempDir())
+	require.ErrorIs(t, s.Write(t.Context(), func(*store.Tx) error { runtime.Goexit(); return nil }), store.ErrClosed)
+	require.ErrorIs(t, s.Write(t.Context(), put("a", "")), store.ErrClosed)
+}
+
+func TestAWriteThatFailsIsUndoneAlone(t *testing.T) {
+	s := open(t, t.TempDir())
+	// One write holds the writer, so that the others share a batch.
+	entered, leave := make(chan struct{}), make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		_ = s.Write(context.Background(), func(*store.Tx) error { close(entered); <-leave; return nil })
+	})
+	<-entered
+	boom := errors.New("boom")
+	errs := make([]error, 20)
+	for i := range errs {
+		wg.Go(func() {
+			defer func() {
+				if r := recover(); r != nil {
+					errs[i] = fmt.Errorf("panic: %v", r)
+				}
+			}()
+			errs[i] = s.Write(context.Background(), func(tx *store.Tx) error {
+				if err := put(fmt.Sprintf("%02d", i), "x")(tx); err != nil {
+					return err
+				}
+				switch i % 3 {
+				case 1:
+					return boom
+				case 2:
+					panic("oh")
+				}
+				return nil
+			})
+		})
+	}
+	close(leave)
+	wg.Wait()
+	var want []string
+	for i, err := range errs {
+		switch i % 3 {
+		case 0:
+			require.NoError(t, err)
+			want = append(want, fmt.Sprintf("%02d", i))
+		case 1:
+			require.ErrorIs(t, err, boom)
+		case 2:
+			require.EqualError(t, err, "panic: oh", "a panic belongs to the one who wrote it")
+		}
+	}
+	require.Equal(t, want, names(t, s))
+}
+
+func TestAContextEndsTheWaitOnlyBeforeTheWriteBegan(t *testing.T) {
+	s := open(t, t.TempDir())
+	entered, leave := make(chan struct{}), make(chan struct{})
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	var begun error
+	wg.Go(func() {
+		begun = s.Write(ctx, func(tx *store.Tx) error { close(entered); <-leave; return put("begun", "")(tx) })
+	})
+	<-entered
+	cancel()
+	require.ErrorIs(t, s.Write(ctx, put("never", "")), context.Canceled)
+	close(leave)
+	wg.Wait()
+	require.NoError(t, begun, "a write that has begun is answered by its outcome, not by the context")
+	require.Equal(t, []string{"begun"}, names(t, s))
+}
+
+func TestClosedStoreRefuses(t *testing.T) {
+	s := open(t, t.TempDir())
+	require.NoError(t, s.Close())
+	require.ErrorIs(t, s.Write(t.Context(), put("a", "")), store.ErrClosed)
+}
+
+func TestReadCannotWrite(t *testing.T) {
+	s := open(t, t.TempDir())
+	require.Error(t, s.Read(t.Context(), put("a", "")))
+	require.Empty(t, names(t, s))
+}
+
+func TestKeysStayAndAreTheHoldersAlone(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	first, err := s.Keys()
+	require.NoError(t, err)
+	again, err := s.Keys()
+	require.NoError(t, err)
+	require.Equal(t, first.Derive("a"), again.Derive("a"))
+	require.NotEqual(t, first.Derive("a"), first.Derive("b"))
+	info, err := os.Stat(filepath.Join(dir, "key"))
+	require.NoError(t, err)
+	require.Equal(t, os.FileMode(0o600), info.Mode().Perm())
+
+	sealed := first.Box("env").Seal([]byte("hidden"), "job-1")
+	require.NotContains(t, string(sealed), "hidden")
+	text, err := again.Box("env").Open(sealed, "job-1")
+	require.NoError(t, err)
+	require.Equal(t, "hidden", string(text))
+	_, err = again.Box("env").Open(sealed, "job-2")
+	require.Error(t, err, "a sealed value must not open at another place")
+	_, err = again.Box("other").Open(sealed, "job-1")
+	require.Error(t, err)
+}

@@ -1,0 +1,146 @@
+package runner
+
+import (
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/slipway-ci/slipway/template"
+	"github.com/slipway-ci/slipway/tokens"
+)
+
+// The environment of the program.
+const (
+	envURL          = "SHIPFOX_API_URL"
+	envRegistration = "SHIPFOX_RUNNER_REGISTRATION_TOKEN"
+	envBootstrap    = "SHIPFOX_RUNNER_BOOTSTRAP_TOKEN"
+	envLabels       = "SHIPFOX_RUNNER_LABELS"
+	envProvider     = "SHIPFOX_RUNNER_PROVIDER_KIND"
+	envPoll         = "SHIPFOX_POLL_MAX_DURATION_MS"
+	envLifetime     = "SHIPFOX_RUNNER_MAX_LIFETIME_SECONDS"
+	envCA           = "SLIPWAY_CA_FILE"
+)
+
+// Config is what one runner needs.
+type Config struct {
+	// URL is the base of the hub's API. Required.
+	URL *url.URL
+	// Token is the credential: of kind EphemeralRegistration,
+	// ManualRegistration, Activation or Bootstrap. Required.
+	Token tokens.Token
+	// Labels are the runner's, canonical. Required.
+	Labels []string
+	// ProviderKind says what launched the runner; default "slipway".
+	ProviderKind string
+	// PollDuration is how long a registered runner waits for a job, and how long
+	// it tries to reach the hub; default 5 min.
+	PollDuration time.Duration
+	// Lifetime bounds the runner, its job included; default 1 h.
+	Lifetime time.Duration
+	// CAFile holds more roots to trust, in PEM; "" adds none.
+	CAFile string
+	// Env is the environment that the job's is made from, as os.Environ gives
+	// it. What is the runner's own in it, and every token, is left out.
+	Env []string
+	// Logger tells what the runner does; nil discards.
+	Logger hclog.Logger
+
+	grace time.Duration // between TERM and KILL; default 10 s
+	stall time.Duration // how long a log that isn't taken holds up the job; default 1 min
+}
+
+// configFrom reads the environment. An error is ErrUsage and names the variable.
+func configFrom(env []string) (Config, error) {
+	vars := map[string]string{}
+	for _, entry := range env {
+		name, value, _ := strings.Cut(entry, "=")
+		vars[name] = value
+	}
+	c := Config{CAFile: vars[envCA], ProviderKind: vars[envProvider], Env: env}
+	var err error
+	if c.URL, err = url.Parse(vars[envURL]); err != nil || c.URL.Host == "" || c.URL.Scheme != "http" && c.URL.Scheme != "https" {
+		return Config{}, usage(envURL, "an http or https URL is needed")
+	}
+	if c.Token, err = credential(vars); err != nil {
+		return Config{}, err
+	}
+	if c.Labels, err = template.Canonical(strings.Split(vars[envLabels], ",")); err != nil {
+		return Config{}, usage(envLabels, err.Error())
+	}
+	if len(c.ProviderKind) > 64 {
+		return Config{}, usage(envProvider, "at most 64 characters are allowed")
+	}
+	if c.PollDuration, err = duration(vars, envPoll, time.Millisecond); err != nil {
+		return Config{}, err
+	}
+	if c.Lifetime, err = duration(vars, envLifetime, time.Second); err != nil {
+		return Config{}, err
+	}
+	return c, nil
+}
+
+func (c Config) withDefaults() Config {
+	if c.ProviderKind == "" {
+		c.ProviderKind = "slipway"
+	}
+	if c.PollDuration == 0 {
+		c.PollDuration = 5 * time.Minute
+	}
+	if c.Lifetime == 0 {
+		c.Lifetime = time.Hour
+	}
+	if c.grace == 0 {
+		c.grace = killGrace
+	}
+	if c.stall == 0 {
+		c.stall = defaultStall
+	}
+	if c.Logger == nil {
+		c.Logger = hclog.NewNullLogger()
+	}
+	return c
+}
+
+func credential(vars map[string]string) (tokens.Token, error) {
+	registration, bootstrap := vars[envRegistration], vars[envBootstrap]
+	switch {
+	case registration != "" && bootstrap != "":
+		return tokens.Token{}, usage(envBootstrap, "set it or "+envRegistration+", not both")
+	case registration != "":
+		token, err := tokens.Parse(registration)
+		kind := token.Kind()
+		if err != nil || kind != tokens.EphemeralRegistration && kind != tokens.ManualRegistration && kind != tokens.Activation {
+			return tokens.Token{}, usage(envRegistration, "no registration token (sf_ert_… or sf_mrt_…)")
+		}
+		return token, nil
+	case bootstrap != "":
+		token, err := tokens.Parse(bootstrap)
+		if err != nil || token.Kind() != tokens.Bootstrap {
+			return tokens.Token{}, usage(envBootstrap, "no bootstrap token (sf_rbt_…)")
+		}
+		return token, nil
+	default:
+		return tokens.Token{}, usage(envRegistration, "not set, and neither is "+envBootstrap)
+	}
+}
+
+// duration reads a positive whole number of units; 0 where it is not set.
+func duration(vars map[string]string, name string, unit time.Duration) (time.Duration, error) {
+	text := vars[name]
+	if text == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseInt(text, 10, 32)
+	if err != nil || n < 1 {
+		return 0, usage(name, fmt.Sprintf("%q is no whole number of 1 or more", text))
+	}
+	return time.Duration(n) * unit, nil
+}
+
+func usage(variable, problem string) error {
+	return fmt.Errorf("%w: %s: %s", ErrUsage, variable, problem)
+}

@@ -1,0 +1,170 @@
+package runner
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// Every answer that can be lost is lost once, and every route fails twice.
+func TestLostAnswersAndErrors(t *testing.T) {
+	t.Parallel()
+	h := newHub(t, script("seq 1 30000", "sleep 0.5", "echo end"))
+	seen := map[string]int{}
+	lossy := map[string]bool{"api/v1/runner/log": true, "api/v1/runner/result": true, "api/v1/runner/job": true, "runners/jobs/4b2e-job/heartbeat": true}
+	nth := func(path string) int {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		seen[path]++
+		return seen[path]
+	}
+	h.on = func(w http.ResponseWriter, r *http.Request) bool {
+		n := nth(r.URL.Path)
+		if n == 1 {
+			refuse(w, http.StatusServiceUnavailable, "server-error", nil)
+		} else if n == 2 {
+			panic(http.ErrAbortHandler)
+		}
+		return n <= 2
+	}
+	h.lose = func(r *http.Request) bool {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		return lossy[r.URL.Path] && seen[r.URL.Path] == 3
+	}
+	require.Equal(t, "succeeded", launch(t, h).ok(h).Outcome)
+	var want strings.Builder
+	for i := range 30000 {
+		want.WriteString(strconv.Itoa(i+1) + "\n")
+	}
+	require.Equal(t, want.String()+"end\n", h.logged(), "the log must be whole, once")
+	require.Len(t, h.results, 2, "sent again after the lost answer")
+}
+
+func TestLeaseEnded(t *testing.T) {
+	for name, answer := range map[string]struct {
+		path   string
+		status int
+		code   string
+	}{
+		"told to the log":     {"api/v1/runner/log", 409, "lease-ended"},
+		"told to the renewal": {"runners/jobs/4b2e-job/heartbeat", 404, "running-job-execution-not-found"},
+		"told to the job":     {"api/v1/runner/job", 409, "lease-ended"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := newHub(t, script("echo up", "sleep 60"))
+			h.on = answerWith(answer.path, answer.status, answer.code)
+			r := launch(t, h)
+			require.Equal(t, ExitFailed, r.exit(), "%s", r.text())
+			require.Zero(t, h.count("api/v1/runner/result"), "what comes with an ended lease changes nothing")
+		})
+	}
+}
+
+func TestLeaseNotRenewedInTime(t *testing.T) {
+	t.Parallel()
+	h := newHub(t, with(script("echo $$", "sleep 60"), "lease_ttl_seconds", 1))
+	h.on = answerWith("runners/jobs/4b2e-job/heartbeat", 503, "server-error")
+	r := launch(t, h)
+	require.Equal(t, ExitFailed, r.exit(), "%s", r.text())
+	require.Contains(t, r.text(), "not renewed in time")
+	gone(t, h.logged())
+	require.Zero(t, h.count("api/v1/runner/result"))
+}
+
+func TestResultRefused(t *testing.T) {
+	t.Parallel()
+	h := newHub(t, script("true"))
+	h.on = answerWith("api/v1/runner/result", 409, "lease-ended")
+	r := launch(t, h)
+	require.Equal(t, ExitDone, r.exit(), "%s", r.text())
+	require.Equal(t, 1, h.count("api/v1/runner/result"), "a 4xx is final")
+}
+
+func TestNewestLeaseIsUsed(t *testing.T) {
+	t.Parallel()
+	h := newHub(t, script("sleep 1.5", "echo late")) // the fake refuses leases older than five renewals
+	require.Equal(t, "succeeded", launch(t, h).ok(h).Outcome)
+	require.Greater(t, h.lease, 6)
+	require.Equal(t, "late\n", h.logged())
+}
+
+// A job that floods meets a hub that is slow, then refuses for a while.
+func TestHugeLog(t *testing.T) {
+	t.Parallel()
+	const size = 24 << 20
+	h := newHub(t, script("head -c "+strconv.Itoa(size)+" /dev/zero | tr '\\0' x", "echo; echo end"))
+	var requests atomic.Int64
+	h.on = func(w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path != "api/v1/runner/log" {
+			return false
+		}
+		n := requests.Add(1)
+		if n == 20 {
+			refuse(w, http.StatusInternalServerError, "server-error", nil)
+		}
+		if n == 1 {
+			refuse(w, http.StatusRequestEntityTooLarge, "body-too-large", nil)
+		}
+		return n == 20 || n == 1
+	}
+	require.Equal(t, "succeeded", launch(t, h).ok(h).Outcome)
+	log := h.logged()
+	require.Len(t, log, size+5)
+	require.Equal(t, size, strings.Count(log, "x"))
+	require.Less(t, requests.Load(), int64(size/(64<<10)), "parts must be batched")
+}
+
+// The hub takes no log at all: the job waits for a while, and goes on.
+func TestLogNeverTaken(t *testing.T) {
+	t.Parallel()
+	h := newHub(t, script("head -c 8000000 /dev/zero"))
+	h.on = answerWith("api/v1/runner/log", 500, "server-error")
+	res := launch(t, h).ok(h)
+	require.Equal(t, "succeeded", res.Outcome, "a log must not hold up a job for ever")
+	require.Positive(t, res.LogBytes, "there was a log, even though nobody has it")
+}
+
+func TestLogTakenAgain(t *testing.T) {
+	t.Parallel()
+	h := newHub(t, script("head -c 8000000 /dev/zero | tr '\\0' x", "echo over; sleep 4", "echo end"))
+	h.on = func(w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path == "api/v1/runner/log" && h.count(r.URL.Path) < 6 {
+			refuse(w, 500, "server-error", nil)
+			return true
+		}
+		return false
+	}
+	require.Equal(t, "succeeded", launch(t, h).ok(h).Outcome)
+	require.Regexp(t, `(?s)^x+\n\[slipway: \d+ bytes of the log are missing here\]\n.*end\n$`, h.logged())
+}
+
+func TestStorageFullAndGap(t *testing.T) {
+	t.Parallel()
+	h := newHub(t, script("echo one", "sleep 0.6", "echo two", "sleep 0.6", "echo three"))
+	h.on = func(w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path != "api/v1/runner/log" {
+			return false
+		}
+		switch h.count(r.URL.Path) {
+		case 1: // dropped: the hub stands a mark in for it
+			body, _ := io.ReadAll(r.Body)
+			h.set(func() { h.log = append(h.log, bytes.Repeat([]byte("-"), len(body))...) })
+			refuse(w, http.StatusInsufficientStorage, "storage-full", map[string]any{"offset": len(body)})
+			return true
+		case 3: // a hub that lost its log
+			h.set(func() { h.log = nil })
+		}
+		return false
+	}
+	res := launch(t, h).ok(h)
+	require.Equal(t, "succeeded", res.Outcome)
+	require.Equal(t, "three\n", h.logged())
+}
