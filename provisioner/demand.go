@@ -28,9 +28,7 @@ func (l *ledger) polled(began, now time.Time, demand Demand, err error, cancelle
 	changed := l.takeGrants(demand.Grants, now)
 	changed = l.takeTargets(demand.Targets, began) || changed
 	changed = l.takeFacts(demand.Facts, began, now) || changed
-	if demand.Stats != nil {
-		l.stats, l.statsAt = demand.Stats, now
-	}
+	l.takeStats(demand.Stats, began, now)
 	if changed || now.Sub(began) >= l.snap.Limits.PollInterval {
 		l.spacing = 0
 		return
@@ -155,32 +153,33 @@ func (l *ledger) judge(r *Runner, now time.Time) {
 	if r.judged || lane == nil || r.end == nil {
 		return
 	}
-	r.judged = true
 	lived := r.Ended.Sub(later(r.Begun, r.Born))
 	noJob := r.Fact.Busy == No && r.FactAt.After(r.Ended)
+	clean := r.end.State == backend.Exited
 	switch {
-	case r.Fact.Registered == Yes && r.Fact.Busy == Unknown && r.end.State == backend.Exited, r.Fact.Busy == Yes, r.Removing != "":
-	case r.end.State == backend.Failed && r.Fact.Registered != Yes:
+	case r.Removing != "", r.Fact.Busy == Yes, clean && r.Fact.Registered == Yes && r.Fact.Busy == Unknown:
+	case !clean && r.Fact.Registered != Yes:
 		l.crashed(r.Template, lane, endReason(r.end), now)
 	case noJob && lived < crashWindow:
 		l.crashed(r.Template, lane, fmt.Sprintf("no-job: ended after %s without a job", lived.Round(time.Millisecond)), now)
-	case r.end.State == backend.Exited:
-		l.exitedClean(r, lane, lived, now)
+	case clean && lived >= crashWindow:
+		l.healthy(r.Template, lane)
+	case clean && !l.statsBegan.After(r.Ended):
+		return // what became of the queue since is not told yet
+	case clean:
+		l.exitedClean(r, lane, now)
 	}
+	r.judged = true
 }
 
-// exitedClean weighs a clean exit of which no job is known. Several in a row,
-// soon after their starts, while nobody takes anything from the queue, are a
-// crash. A queue that grows is no proof, and neither is an old look at it.
-func (l *ledger) exitedClean(r *Runner, lane *lane, lived time.Duration, now time.Time) {
-	if lived >= crashWindow {
-		l.healthy(r.Template, lane)
-		return
-	}
+// exitedClean weighs a clean exit soon after the start of which no job is known.
+// Several in a row, while nobody takes anything from the queue, are a crash. A
+// queue that grows is no proof, and one look at it is evidence once.
+func (l *ledger) exitedClean(r *Runner, lane *lane, now time.Time) {
 	view := l.queue(r.Template)
 	if lane.cleanExits > 0 {
 		switch taken := view.taken(lane.view, now.Sub(lane.stuckSince)); {
-		case !view.at.After(lane.lastExit), taken == Unknown:
+		case !view.at.After(lane.view.at), taken == Unknown:
 			return
 		case taken == Yes:
 			l.healthy(r.Template, lane)
@@ -189,7 +188,7 @@ func (l *ledger) exitedClean(r *Runner, lane *lane, lived time.Duration, now tim
 	if lane.cleanExits++; lane.cleanExits == 1 {
 		lane.stuckSince = now
 	}
-	lane.view, lane.lastExit = view, now
+	lane.view = view
 	if lane.cleanExits >= idleCrashes && view.queued > 0 {
 		l.crashed(r.Template, lane, fmt.Sprintf("no-job: %d ended with exit code 0 and nothing is taken from the queue", lane.cleanExits), now)
 	}
@@ -269,11 +268,31 @@ func (l *ledger) asked(began, now time.Time, facts []Fact, err error) {
 	l.judgeAll(now, func(r *Runner) bool { return r.Ended.Before(began) })
 }
 
-func (l *ledger) judgeAll(now time.Time, ready func(*Runner) bool) {
+// judgeAll weighs the ends of those of which all the facts are there.
+func (l *ledger) judgeAll(now time.Time, known func(*Runner) bool) {
 	for _, r := range l.runners {
-		if r.Phase == Launched && !r.HoldsSlot() && ready(r) {
-			l.judge(r, now)
-			r.judged = true
+		if r.Phase != Launched || r.HoldsSlot() || r.judged {
+			continue
 		}
+		r.asked = r.asked || known(r)
+		if r.asked || !l.snap.Able.Facts {
+			l.judge(r, now)
+		}
+		r.judged = r.judged || now.Sub(r.Ended) > l.judgePatience()
 	}
+}
+
+// judgePatience is how long an end waits for facts and for a look at the queue;
+// without them it is no crash.
+func (l *ledger) judgePatience() time.Duration {
+	return 3*l.snap.Limits.FactsInterval + 2*l.snap.Limits.PollWait
+}
+
+// takeStats takes in how the queue looks, and weighs the ends that waited for it.
+func (l *ledger) takeStats(stats []Stat, began, now time.Time) {
+	if stats == nil {
+		return
+	}
+	l.stats, l.statsBegan, l.statsAt = stats, began, now
+	l.judgeAll(now, func(r *Runner) bool { return false })
 }

@@ -20,27 +20,27 @@ type ledger struct {
 	started time.Time
 	metrics Metrics
 
-	runners  map[string]*Runner
-	sorted   []*Runner // runners by id; nil when it has to be made anew
-	lanes    map[string]*lane
-	outbox   outbox
-	stats    []Stat
-	statsAt  time.Time
-	problems map[string]string // the last error of each kind of call, for health
-	repeats  map[string]int    // how often each kind has failed in a row
-	granted  map[string]taken  // reservations that were taken, until they are forgotten
-	rivals   rivals
-	spacing  time.Duration // pause after an empty poll
-	notes    []note        // for the log, of what was learned
-	retries  map[string]*backoff.ExponentialBackOff
+	runners map[string]*Runner
+	sorted  []*Runner // runners by id; nil when it has to be made anew
+	lanes   map[string]*lane
+	outbox  outbox
+	stats   []Stat
+	// statsBegan is when the poll that told stats began, statsAt when it answered.
+	statsBegan, statsAt time.Time
+	problems            map[string]string // the last error of each kind of call, for health
+	repeats             map[string]int    // how often each kind has failed in a row
+	granted             map[string]taken  // reservations that were taken, until they are forgotten
+	rivals              rivals
+	spacing             time.Duration // pause after an empty poll
+	notes               []note        // for the log, of what was learned
+	retries             map[string]*backoff.ExponentialBackOff
 }
 
 // lane is a Lane with what only the ledger needs.
 type lane struct {
 	Lane
 	next       *backoff.ExponentialBackOff
-	cleanExits int // in a row, without a job known
-	lastExit   time.Time
+	cleanExits int       // in a row, without a job known
 	stuckSince time.Time // the first of them
 	view       queueView // of the queue at the last of them
 }

@@ -44,6 +44,7 @@ func (l *ledger) listed(began, now time.Time, listing backend.Listing, err error
 			l.miss(r, began, now)
 		}
 	}
+	l.judgeAll(now, func(*Runner) bool { return false })
 }
 
 // sized takes in how much room there is for each template of keys. Without an
@@ -231,7 +232,7 @@ func (l *ledger) forgettable(r *Runner, began time.Time) bool {
 	if r.Phase == GivenUp {
 		return began.Sub(r.Removed) > l.snap.Limits.MaxLifetime || len(l.runners) > rememberGivenUp
 	}
-	if r.Phase == Launched && !r.judged && l.snap.Able.Facts && began.Sub(r.Ended) < 3*l.snap.Limits.FactsInterval {
+	if r.Phase == Launched && !r.judged && r.end != nil && began.Sub(r.Ended) < l.judgePatience() {
 		return false
 	}
 	target, told := l.snap.Targets[r.Template]

@@ -80,11 +80,11 @@ func (p *plan) ask() {
 // the last ask began.
 func askable(s Snapshot) (runners []*Runner, urgent bool) {
 	for _, r := range s.Runners {
-		unjudged := r.Phase == Launched && !r.HoldsSlot() && !r.judged
-		if r.HoldsSlot() && !r.Phase.beforeLaunch() || unjudged {
+		unasked := r.Phase == Launched && !r.HoldsSlot() && !r.judged && !r.asked
+		if r.HoldsSlot() && !r.Phase.beforeLaunch() || unasked {
 			runners = append(runners, r)
 		}
-		urgent = urgent || unjudged
+		urgent = urgent || unasked
 	}
 	return runners, urgent
 }

@@ -91,6 +91,7 @@ type Runner struct {
 	Retry time.Time
 
 	end          *backend.Runner // how its end was seen
+	asked        bool            // whether facts were asked for after its end
 	judged       bool            // whether its end was weighed as a crash
 	tailed       bool            // whether the end of its log was fetched
 	registration Registration
