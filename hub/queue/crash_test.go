@@ -92,7 +92,7 @@ func exitOn(err error) {
 func TestKilledAtAnyMoment(t *testing.T) {
 	dir := t.TempDir()
 	submitted, finished := map[string]bool{}, map[string]int{} // finished: by which attempt
-	for round := range 10 {
+	for round := range 8 {
 		for _, line := range runAndKill(t, dir, 20+rand.IntN(100)) {
 			var (
 				what, id string

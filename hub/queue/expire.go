@@ -192,13 +192,14 @@ func (t *tx) sweep() error {
 		{`DELETE FROM sessions WHERE id IN (SELECT s.id FROM sessions s WHERE s.expires_at < ? AND s.runner_id IS NULL LIMIT ?)`, ended},
 		{`DELETE FROM runners WHERE id IN (SELECT r.id FROM runners r WHERE r.ended_at < ?
 			AND NOT EXISTS (SELECT 1 FROM leases l WHERE l.runner_id = r.id AND l.ended_at IS NULL) LIMIT ?)`, ended},
-		{`UPDATE runners SET state = 'terminated', reason = 'never heard of again', ended_at = seen_at WHERE id IN (
-			SELECT r.id FROM runners r WHERE r.ended_at IS NULL AND r.seen_at < ?
-			AND NOT EXISTS (SELECT 1 FROM leases l WHERE l.runner_id = r.id AND l.ended_at IS NULL) LIMIT ?)`, ended},
 	} {
 		if _, err := t.Exec(stmt.query, stmt.before, sweepLimit); err != nil {
 			return err
 		}
 	}
-	return nil
+	// What a provisioner lost between mint and launch is never reported.
+	_, err := t.Exec(`UPDATE runners SET state = 'terminated', reason = 'never heard of again', ended_at = ? WHERE id IN (
+		SELECT r.id FROM runners r WHERE r.ended_at IS NULL AND r.seen_at < ?
+		AND NOT EXISTS (SELECT 1 FROM leases l WHERE l.runner_id = r.id AND l.ended_at IS NULL) LIMIT ?)`, millis(t.now), ended, sweepLimit)
+	return err
 }

@@ -127,7 +127,7 @@ func TestRetireRacesAdoption(t *testing.T) {
 	plane, err := w.ControlPlane(t.Context(), ControlPlaneConfig{RunnerURL: "http://a"})
 	require.NoError(t, err)
 	h := &harness{world: w}
-	for i := range 20 {
+	for i := range 10 {
 		id, label := fmt.Sprint("r", i), fmt.Sprint("l", i)
 		minted, err := plane.Mint(t.Context(), []provisioner.MintRequest{{Runner: id, Template: "t", Labels: []string{label}}})
 		require.NoError(t, err)

@@ -21,7 +21,7 @@ import (
 )
 
 var (
-	seeds = flag.Int("seeds", 3, "how many random histories to try")
+	seeds = flag.Int("seeds", 2, "how many random histories to try")
 	seed  = flag.Int64("seed", 0, "the one random history to try")
 )
 

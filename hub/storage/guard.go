@@ -27,6 +27,9 @@ type GuardConfig struct {
 	MinFreePercent float64
 	// Interval is how often the disk is looked at; default 1 s.
 	Interval time.Duration
+	// OnRoom is called by Run when there is room again after there was too little;
+	// nil: nobody waits for it.
+	OnRoom func(ctx context.Context) error
 	// Logger; nil discards.
 	Logger hclog.Logger
 }
@@ -43,6 +46,9 @@ func (c GuardConfig) withDefaults() GuardConfig {
 	}
 	if c.Interval == 0 {
 		c.Interval = time.Second
+	}
+	if c.OnRoom == nil {
+		c.OnRoom = func(context.Context) error { return nil }
 	}
 	if c.Logger == nil {
 		c.Logger = hclog.NewNullLogger()
@@ -80,6 +86,7 @@ type Guard struct {
 	looked time.Time
 	room   Room
 	told   bool // that it is full
+	held   bool // it was full, and OnRoom was not called since
 }
 
 // NewGuard takes a first look, and makes the reserve where there is room for it.
@@ -121,11 +128,31 @@ func (g *Guard) Run(ctx context.Context) error {
 	for {
 		select {
 		case <-ticks.C:
-			g.Room()
+			if g.relieved() {
+				g.goOn(ctx)
+			}
 		case <-ctx.Done():
 			return nil
 		}
 	}
+}
+
+// relieved says whether there is room again, and something may wait for it.
+func (g *Guard) relieved() bool {
+	room := g.Room()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.held && !room.Full
+}
+
+func (g *Guard) goOn(ctx context.Context) {
+	if err := g.cfg.OnRoom(ctx); err != nil {
+		g.cfg.Logger.Warn("go on after there is room again: will be tried again", "err", err)
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.held = g.room.Full
 }
 
 // Do does what must be stored even when the disk is full: when it fails for want
@@ -152,6 +179,7 @@ func (g *Guard) look() {
 	g.room.Free, g.room.Total = free, total
 	least := max(g.cfg.MinFree, int64(float64(total)*g.cfg.MinFreePercent/100))
 	g.room.Full = free < least
+	g.held = g.held || g.room.Full
 	switch {
 	case g.room.Reserve && free < min(g.cfg.Reserve/4, g.cfg.MinFree):
 		g.giveUp()
@@ -174,7 +202,7 @@ func (g *Guard) path() string { return filepath.Join(g.cfg.Dir, ReserveFile) }
 func (g *Guard) release() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.room.Full = true
+	g.room.Full, g.held = true, true
 	had := g.room.Reserve
 	if had {
 		g.giveUp()

@@ -85,3 +85,34 @@ func TestGuardRunMakesTheReserveAgain(t *testing.T) {
 	cancel()
 	require.NoError(t, <-done)
 }
+
+func TestRunTellsThatThereIsRoomAgain(t *testing.T) {
+	again := make(chan struct{}, 1)
+	fail := true
+	g, err := storage.NewGuard(storage.GuardConfig{
+		Dir: t.TempDir(), Reserve: 1 << 20, MinFree: 1, MinFreePercent: 1e-9, Interval: time.Millisecond,
+		OnRoom: func(context.Context) error {
+			if fail {
+				fail = false
+				return errors.New("not yet")
+			}
+			again <- struct{}{}
+			return nil
+		},
+	})
+	require.NoError(t, err)
+	calls := 0
+	require.NoError(t, g.Do(func() error {
+		if calls++; calls == 1 {
+			return syscall.ENOSPC
+		}
+		return nil
+	}))
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- g.Run(ctx) }()
+	<-again
+	cancel()
+	require.NoError(t, <-ended)
+	require.Empty(t, again, "once")
+}

@@ -15,6 +15,8 @@ import (
 	"os"
 	"strconv"
 	"time"
+
+	"github.com/slipway-ci/slipway/internal/version"
 )
 
 const (
@@ -160,10 +162,15 @@ func (c *client) request(ctx context.Context, method, path string, in any) (*htt
 		body, kind = bytes.NewReader(text), "application/json"
 	}
 	req, err := http.NewRequestWithContext(ctx, method, target.String(), body)
-	if err == nil && kind != "" {
+	if err != nil {
+		return nil, err
+	}
+	// It tells the hub that this runner keeps the promises of one of its own.
+	req.Header.Set("User-Agent", "slipway-runner/"+version.String())
+	if kind != "" {
 		req.Header.Set("Content-Type", kind)
 	}
-	return req, err
+	return req, nil
 }
 
 func readError(res *http.Response) error {

@@ -64,6 +64,7 @@ func (h *fakeHub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	path, ok := strings.CutPrefix(r.URL.Path, "/some/prefix/")
 	assert.True(h.t, ok, "%s is outside of the base URL", r.URL.Path)
 	r.URL.Path = path
+	assert.Contains(h.t, r.UserAgent(), "slipway-runner/", "the hub knows its own runners by it, from the claim on")
 	if r.Header.Get("Content-Type") == "application/json" {
 		assert.NotZero(h.t, r.ContentLength, "an empty body with a JSON content type is a 400 at the real server")
 	}
