@@ -41,7 +41,6 @@ missing() {
 install_missing() {
   if command -v dockerd >/dev/null && command -v docker >/dev/null && command -v busybox >/dev/null; then return 0; fi
   command -v apt-get >/dev/null || die "no engine answers at $host, and this is no Debian machine: install Docker and start it"
-  [[ $(id -u) == 0 ]] || die "no engine answers at $host: start one, or run this as root so that it can be installed"
   export DEBIAN_FRONTEND=noninteractive
   apt-get update -qq
   local packages
@@ -57,7 +56,6 @@ running() {
 }
 
 start() {
-  [[ $(id -u) == 0 ]] || die "no engine answers at $host: start one, or run this as root"
   : >"$log"
   # The lock (fd 9) must not live on in the engine.
   setsid nohup dockerd --host "$host" --pidfile "$pidfile" >>"$log" 2>&1 </dev/null 9>&- &
@@ -75,16 +73,24 @@ await() {
   die "no answer at $host: the end of .engine/dockerd.log is above"
 }
 
-mkdir -p "$state"
-exec 9>"$state/lock"
-flock 9
-
-if version=$(answers); then
+# leave_if_answered ends the script where an engine answers.
+leave_if_answered() {
+  local version
+  version=$(answers) || return 0
   command -v busybox >/dev/null || say "tests need a static busybox as well: apt-get install busybox-static"
   say "answers at $host already, version $version"
   exit 0
-fi
+}
+
+leave_if_answered
 [[ $host == unix://* ]] || die "no engine answers at $host: start it, or unset DOCKER_HOST"
+[[ $(id -u) == 0 ]] || die "no engine answers at $host: start one, or run this as root so that one can be installed"
+
+# One at a time: a second run waits, and finds the first one's engine.
+mkdir -p "$state"
+exec 9>"$state/lock"
+flock 9
+leave_if_answered
 install_missing
 # Where the package's own service comes up by itself there is nothing to start.
 if [[ -d /run/systemd/system ]] && systemctl start docker 2>/dev/null && answers >/dev/null; then

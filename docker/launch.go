@@ -1,0 +1,246 @@
+package docker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	cerrdefs "github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/client"
+
+	"github.com/slipway-ci/slipway/backend"
+)
+
+// undoGrace is how long Launch waits, after its ctx has ended, for what was
+// begun to come to an end. It goes on after that all the same.
+const undoGrace = time.Second
+
+// undoTimeout bounds the removal of a half-made container.
+const undoTimeout = 10 * time.Second
+
+// What create may miss, and can be made up for.
+var (
+	errNoImage   = errors.New("no such image")
+	errNoNetwork = errors.New("no such network")
+)
+
+// Launch implements backend.Backend.
+//
+// The requests that create and start are not cut off when ctx ends, since the
+// engine goes on with them anyway: what was created by then and not started is
+// removed in the background, within Config.LaunchTimeout.
+func (b *Backend) Launch(ctx context.Context, spec backend.Spec) error {
+	if err := b.launch(ctx, spec); err != nil {
+		return fmt.Errorf("launch runner %s: %w", spec.ID, err)
+	}
+	return nil
+}
+
+func (b *Backend) launch(ctx context.Context, spec backend.Spec) error {
+	j, err := b.job(spec)
+	if err != nil {
+		return err
+	}
+	unlock, err := b.ids.lock(ctx, spec.ID)
+	if err != nil {
+		return err
+	}
+	result := make(chan error, 1)
+	err = b.work.begin(ctx, closeGrace, func(own context.Context) {
+		defer unlock()
+		// What waits by the caller's ctx ends with the Backend too.
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		defer context.AfterFunc(own, cancel)()
+		result <- b.run(ctx, own, j)
+	})
+	if err != nil {
+		unlock()
+		return as(backend.ErrUnavailable, err)
+	}
+	select {
+	case err := <-result:
+		return err
+	case <-ctx.Done():
+	}
+	timer := time.NewTimer(undoGrace)
+	defer timer.Stop()
+	select {
+	case err := <-result:
+		return err
+	case <-timer.C:
+		return ctx.Err()
+	}
+}
+
+// run launches j. Until something is created it waits by the caller's ctx, and
+// from then on by own, which ends with the Backend.
+func (b *Backend) run(ctx, own context.Context, j *job) error {
+	if err := b.ready(ctx); err != nil {
+		return err
+	}
+	b.extraHosts(j.host)
+	if j.ownNetwork {
+		if err := b.ensureNetwork(ctx); err != nil {
+			return err
+		}
+	}
+	if pull := b.pullDue(j.spec); pull || j.program != nil {
+		if there, err := b.fetch(ctx, own, j, pull); there || err != nil {
+			return err
+		}
+	}
+	err := b.create(ctx, own, j)
+	if errors.Is(err, errNoNetwork) && j.ownNetwork {
+		if err := b.remakeNetwork(ctx); err != nil {
+			return err
+		}
+		err = b.create(ctx, own, j)
+	}
+	if !errors.Is(err, errNoImage) || j.spec.PullPolicy == backend.PullNever {
+		return err
+	}
+	if there, err := b.fetch(ctx, own, j, true); there || err != nil {
+		return err
+	}
+	return b.create(ctx, own, j)
+}
+
+// fetch gets what must be there before the runner is created. A runner that is
+// there already needs none of it: that one is resumed, and err is the result.
+func (b *Backend) fetch(ctx, own context.Context, j *job, pull bool) (there bool, err error) {
+	if c, err := b.find(ctx, j.spec.ID); err == nil {
+		return true, b.resume(ctx, own, j, c)
+	} else if !gone(err) {
+		return false, failure(ctx, err)
+	}
+	if pull {
+		if err := b.pull(ctx, j.spec); err != nil {
+			return false, err
+		}
+	}
+	return false, b.locate(ctx, j)
+}
+
+// create creates the container and goes on to start it.
+func (b *Backend) create(ctx, own context.Context, j *job) error {
+	own, cancel := context.WithTimeout(own, b.config.LaunchTimeout)
+	defer cancel()
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	var sent call
+	resp, err := b.client.ContainerCreate(sent.trace(own), j.config, j.host, nil, j.platform, b.name(j.spec.ID))
+	switch {
+	case err == nil:
+		for _, warning := range resp.Warnings {
+			b.log.Debug("the engine warns", "runner", j.spec.ID, "warning", warning)
+		}
+		return b.start(ctx, own, j, resp.ID)
+	case cerrdefs.IsNotFound(err) && (mentions(err, "no such image") || mentions(err, "does not match the specified platform")):
+		return as(backend.ErrInvalid, fmt.Errorf("%w: %w", errNoImage, err))
+	case noNetwork(err):
+		return as(backend.ErrInvalid, fmt.Errorf("%w: %w", errNoNetwork, err))
+	case cerrdefs.IsConflict(err) && mentions(err, "name"):
+		return b.settle(ctx, own, j, err)
+	case answered(err):
+		return refusal(err)
+	case sent.connected.Load():
+		return b.settle(ctx, own, j, err)
+	case own.Err() == nil && !client.IsErrConnectionFailed(err):
+		// The client itself says that this engine can't do it.
+		return as(backend.ErrInvalid, err)
+	}
+	return as(backend.ErrUnavailable, err)
+}
+
+// settle looks what there is after a create that failed with cause, of which
+// nothing can be concluded.
+func (b *Backend) settle(ctx, own context.Context, j *job, cause error) error {
+	c, err := b.find(own, j.spec.ID)
+	switch {
+	case err == nil:
+		return b.resume(ctx, own, j, c)
+	case errors.Is(err, errNotOurs):
+		return as(backend.ErrRefused, fmt.Errorf("%w: %w", err, cause))
+	}
+	return cause
+}
+
+// resume goes on with a container that is there: what was never started is.
+func (b *Backend) resume(ctx, own context.Context, j *job, c container.InspectResponse) error {
+	if c.State.Status != container.StateCreated {
+		return backend.ErrExists
+	}
+	own, cancel := context.WithTimeout(own, b.config.LaunchTimeout)
+	defer cancel()
+	if err := b.locate(ctx, j); err != nil {
+		return b.undo(own, c.ID, err)
+	}
+	return b.start(ctx, own, j, c.ID)
+}
+
+// start fills and starts the container that was created. After a caller that
+// went away nothing is started.
+func (b *Backend) start(ctx, own context.Context, j *job, id string) error {
+	if err := b.putProgram(own, j, id); err != nil {
+		return b.undo(own, id, failure(own, err))
+	}
+	if err := ctx.Err(); err != nil {
+		return b.undo(own, id, err)
+	}
+	err := b.client.ContainerStart(own, id, startOptions)
+	if noNetwork(err) && j.ownNetwork {
+		if err := b.remakeNetwork(own); err != nil {
+			return b.undo(own, id, err)
+		}
+		err = b.client.ContainerStart(own, id, startOptions)
+	}
+	if err == nil {
+		return nil
+	}
+	return b.notStarted(own, id, err)
+}
+
+// noNetwork: somebody has pruned networks. Older engines notice it at start,
+// newer ones at create.
+func noNetwork(err error) bool {
+	return cerrdefs.IsNotFound(err) && mentions(err, "network")
+}
+
+var startOptions container.StartOptions
+
+// notStarted finds out what became of a start that failed with cause.
+func (b *Backend) notStarted(own context.Context, id string, cause error) error {
+	c, err := b.client.ContainerInspect(own, id)
+	switch {
+	case err == nil && c.State != nil && !instant(c.State.StartedAt).IsZero():
+		if answered(cause) {
+			// It ran, if only for a moment: its registration may be spent.
+			return cause
+		}
+		return nil
+	case !answered(cause):
+		return cause
+	}
+	return b.undo(own, id, refusal(cause))
+}
+
+// undo removes a container that was not started. The result is cause where it is
+// gone; else nothing definite can be said, whatever cause is.
+func (b *Backend) undo(own context.Context, id string, cause error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(own), undoTimeout)
+	defer cancel()
+	err := b.client.ContainerRemove(ctx, id, removeAll)
+	if err == nil || cerrdefs.IsNotFound(err) {
+		return cause
+	}
+	return fmt.Errorf("%v; remove what was half made: %w", cause, err)
+}
+
+func mentions(err error, words string) bool {
+	return strings.Contains(strings.ToLower(err.Error()), words)
+}

@@ -1,0 +1,121 @@
+package docker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	cerrdefs "github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/filters"
+	"github.com/docker/docker/api/types/volume"
+)
+
+// removeAll takes the container with its anonymous volumes, running or not.
+var removeAll = container.RemoveOptions{Force: true, RemoveVolumes: true}
+
+// Remove implements backend.Backend: the runner is killed when it runs.
+func (b *Backend) Remove(ctx context.Context, id string) error {
+	if !canonical(id) {
+		return nil // no runner of ours ever had it
+	}
+	// A launch of this id under way comes to its end first: what it creates after
+	// our look would stay.
+	unlock, err := b.ids.lock(ctx, id)
+	if err == nil {
+		defer unlock()
+		err = b.remove(ctx, id)
+	}
+	if err != nil {
+		return fmt.Errorf("remove runner %s: %w", id, err)
+	}
+	return nil
+}
+
+func (b *Backend) remove(ctx context.Context, id string) error {
+	c, err := b.find(ctx, id)
+	switch {
+	case gone(err):
+		return nil
+	case err != nil:
+		return failure(ctx, err)
+	}
+	err = b.client.ContainerRemove(ctx, c.ID, removeAll)
+	switch {
+	case err == nil, cerrdefs.IsNotFound(err):
+		return nil
+	case cerrdefs.IsConflict(err) && mentions(err, "already in progress"):
+		return b.awaitRemoval(ctx, c.ID)
+	}
+	return err
+}
+
+// awaitRemoval waits for a removal that somebody else began.
+func (b *Backend) awaitRemoval(ctx context.Context, container string) error {
+	pause := time.NewTicker(50 * time.Millisecond)
+	defer pause.Stop()
+	for {
+		_, err := b.client.ContainerInspect(ctx, container)
+		if cerrdefs.IsNotFound(err) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-pause.C:
+		}
+	}
+}
+
+// Purge removes all that this owner has on the engine: its runners, running ones
+// included, its network, and its cache volumes. Images stay. An error that is
+// ErrNetworkHeld says that the network is all that is left.
+func (b *Backend) Purge(ctx context.Context) error {
+	listing, err := b.List(ctx)
+	if err != nil {
+		return fmt.Errorf("purge: %w", err)
+	}
+	var errs []error
+	for _, r := range listing.Runners {
+		errs = append(errs, b.Remove(ctx, r.ID))
+	}
+	errs = append(errs, b.purgeNetwork(ctx), b.purgeVolumes(ctx))
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("purge: %w", err)
+	}
+	return nil
+}
+
+func (b *Backend) ownerFilter() filters.Args {
+	return filters.NewArgs(filters.Arg("label", b.config.Schema.Owner+"="+b.config.Owner))
+}
+
+// runnerFilter is for containers: those of owners that are adopted come along.
+// The engine can't be asked for one of several values.
+func (b *Backend) runnerFilter() filters.Args {
+	if len(b.config.AdoptOwners) == 0 {
+		return b.ownerFilter()
+	}
+	return filters.NewArgs(filters.Arg("label", b.config.Schema.Owner))
+}
+
+func (b *Backend) purgeVolumes(ctx context.Context) error {
+	list, err := b.client.VolumeList(ctx, volume.ListOptions{Filters: b.ownerFilter()})
+	if err != nil {
+		return fmt.Errorf("volumes: %w", failure(ctx, err))
+	}
+	var errs []error
+	for _, v := range list.Volumes {
+		if prefix := b.volumeName(""); len(v.Name) <= len(prefix) || v.Name[:len(prefix)] != prefix {
+			continue
+		}
+		if err := b.client.VolumeRemove(ctx, v.Name, false); err != nil && !cerrdefs.IsNotFound(err) {
+			errs = append(errs, fmt.Errorf("volume %s: %w", v.Name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
