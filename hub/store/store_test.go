@@ -187,3 +187,11 @@ func TestKeysStayAndAreTheHoldersAlone(t *testing.T) {
 	_, err = again.Box("other").Open(sealed, "job-1")
 	require.Error(t, err)
 }
+
+func TestARelativeFolder(t *testing.T) {
+	t.Chdir(t.TempDir())
+	s, err := store.Open(t.Context(), store.Config{Dir: "data"})
+	require.NoError(t, err)
+	require.NoError(t, s.Close())
+	require.FileExists(t, filepath.Join("data", store.DatabaseFile))
+}
