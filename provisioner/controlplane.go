@@ -52,7 +52,8 @@ type Identity struct {
 
 // Advertisement is what a poll offers.
 type Advertisement struct {
-	// Wait is how long the poll may take when there is no demand.
+	// Wait is how long the poll may take when there is no demand; 0 asks for one
+	// look. The loop's first poll does that, to learn that it is answered.
 	Wait time.Duration
 	// MaxReservations bounds the runners that one answer may ask for.
 	MaxReservations int

@@ -24,12 +24,13 @@ func (l *ledger) polled(began, now time.Time, demand Demand, err error, cancelle
 		return
 	}
 	l.succeeded("poll")
+	first := c.Done.IsZero()
 	c.Done, c.Next = now, time.Time{}
 	changed := l.takeGrants(demand.Grants, now)
 	changed = l.takeTargets(demand.Targets, began) || changed
 	changed = l.takeFacts(demand.Facts, began, now) || changed
 	l.takeStats(demand.Stats, began, now)
-	if changed || now.Sub(began) >= l.snap.Limits.PollInterval {
+	if changed || first || now.Sub(began) >= l.snap.Limits.PollInterval {
 		l.spacing = 0
 		return
 	}

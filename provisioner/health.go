@@ -82,7 +82,8 @@ func (l *Loop) Health() Health {
 	add := func(name, reason string) {
 		h.Facets = append(h.Facets, Facet{Name: name, OK: reason == "", Reason: reason})
 	}
-	add(FacetPoll, stale(now, p.poll, 3*limits.PollWait, p.problems["poll"]))
+	// Polls that come back at once are spaced: three short waits are no measure then.
+	add(FacetPoll, stale(now, p.poll, max(3*limits.PollWait, limits.PollWait+2*limits.PollMaxInterval), p.problems["poll"]))
 	list := stale(now, p.list, 3*limits.ListInterval+l.config.CallTimeout, p.problems["list"])
 	if list == "" && !p.observed {
 		list = p.problems["list"]

@@ -158,6 +158,18 @@ func TestTheSpillGoesToTheNextTemplate(t *testing.T) {
 	})
 }
 
+func TestReadyAsSoonAsThereWasAnAnswer(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := start(t, newPlane())
+		defer w.stop()
+		require.False(t, w.loop.Health().Ready(), "nothing was asked yet")
+		w.after(300 * time.Millisecond)
+		require.True(t, w.loop.Health().Ready(), w.loop.Health().String())
+		w.after(time.Hour)
+		require.True(t, w.loop.Health().Ready(), "while polls wait for demand")
+	})
+}
+
 func TestWarmFloors(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		k := knowing{newPlane()}

@@ -39,7 +39,7 @@ func (p *plan) endings() {
 				p.remove(r, ReasonLaunchDeadline)
 			}
 		case r.Phase == GivenUp:
-			if r.visible() && r.HoldsSlot() {
+			if r.visible() && r.Removed.IsZero() { // here after all, be it ended by now
 				p.remove(r, ReasonGivenUp)
 			}
 		case r.HoldsSlot():

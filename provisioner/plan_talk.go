@@ -97,6 +97,9 @@ func (p *plan) poll() {
 		return // before the first look nobody knows what is free
 	}
 	ad := advertise(p.s, p.counts)
+	if c.Done.IsZero() {
+		ad.Wait = 0 // the first one only finds out whether there is an answer
+	}
 	if !c.Busy {
 		next := c.Next
 		if gained(p.s.Advertised, ad.Templates) {
