@@ -107,7 +107,7 @@ func (r *run) ask(now time.Time) {
 
 func (r *run) poll(a Action, now time.Time) {
 	r.ledger.snap.Poll.Busy, r.ledger.snap.Poll.Began = true, now
-	r.ledger.snap.Advertised = a.Ad.Templates
+	r.ledger.snap.Advertised = a.Ad
 	ctx, cancel := context.WithCancel(r.work)
 	r.polling = cancel
 	r.deeds.Go(func() {

@@ -102,7 +102,7 @@ func (p *plan) poll() {
 	}
 	if !c.Busy {
 		next := c.Next
-		if gained(p.s.Advertised, ad.Templates) {
+		if gained(p.s.Advertised, ad) {
 			next = c.Began.Add(repollSpacing)
 		}
 		if p.due(next) {
@@ -110,19 +110,19 @@ func (p *plan) poll() {
 		}
 		return
 	}
-	if !sameOffer(p.s.Advertised, ad.Templates) && p.due(c.Began.Add(repollSpacing)) {
+	if !sameOffer(p.s.Advertised, ad) && p.due(c.Began.Add(repollSpacing)) {
 		p.do(Action{Do: DoRepoll, Reason: "what is free has changed"})
 	}
 }
 
 // gained says whether b offers something for a template for which a does not.
-func gained(a, b []Slots) bool {
-	free := make(map[string]bool, len(a))
-	for _, s := range a {
-		free[s.Template] = s.Free > 0
+func gained(a, b Advertisement) bool {
+	free := make(map[string]bool, len(a.Templates))
+	for _, s := range a.Templates {
+		free[s.Template] = s.Free > 0 && a.MaxReservations > 0
 	}
-	for _, s := range b {
-		if before, known := free[s.Template]; known && !before && s.Free > 0 {
+	for _, s := range b.Templates {
+		if before, known := free[s.Template]; known && !before && s.Free > 0 && b.MaxReservations > 0 {
 			return true
 		}
 	}

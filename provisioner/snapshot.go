@@ -45,7 +45,7 @@ type Snapshot struct {
 	// Woken says that something may have changed since the last list began.
 	Woken bool
 	// Advertised is what the poll under way, or the last one, offered.
-	Advertised []Slots
+	Advertised Advertisement
 	// Outbox is how many events wait, ReportBatch how many may go at once.
 	Outbox, ReportBatch int
 	// Conflict is since when another loop of our owner has been at work; zero: none.
@@ -198,9 +198,9 @@ func advertise(s Snapshot, all map[string]*counts) Advertisement {
 	return ad
 }
 
-// sameOffer says whether a and b offer something for the same templates.
-func sameOffer(a, b []Slots) bool {
-	return slices.EqualFunc(a, b, func(x, y Slots) bool {
+// sameOffer says whether a and b offer something, and for the same templates.
+func sameOffer(a, b Advertisement) bool {
+	return (a.MaxReservations > 0) == (b.MaxReservations > 0) && slices.EqualFunc(a.Templates, b.Templates, func(x, y Slots) bool {
 		return x.Template == y.Template && (x.Free > 0) == (y.Free > 0)
 	})
 }

@@ -118,7 +118,7 @@ func parseSnapshot(t *testing.T, paragraph string) (Snapshot, string) {
 	for _, tmpl := range templates {
 		s.Order = append(s.Order, tmpl.Key)
 	}
-	s.Advertised = Advertise(s).Templates
+	s.Advertised = Advertise(s)
 	return s, input.String()
 }
 

@@ -1,0 +1,126 @@
+package hub
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+)
+
+// DefaultListen is where a hub listens unless it is told otherwise.
+const DefaultListen = "127.0.0.1:8570"
+
+// Config is what Open needs. Only DataDir has no default.
+type Config struct {
+	// DataDir holds all state; made with mode 0700 if missing. Required.
+	DataDir string
+	// Listen is the address of the main listener, which serves every route in
+	// plain HTTP; port 0 takes a free one; default DefaultListen.
+	Listen string
+	// AllowRemote allows a Listen address that is not loopback. Tokens and jobs
+	// then cross the network unencrypted, unless something in front encrypts.
+	AllowRemote bool
+	// RunnerListen are further addresses, on which the routes of runners are
+	// served and no other; port 0 takes a free one; default none.
+	RunnerListen []string
+	// ContainerBridges serves the routes of runners on the addresses of this
+	// machine's container bridges too, on the main listener's port, as they come
+	// and go. Linux only; default false.
+	ContainerBridges bool
+	// RunnerURL is where runners reach this hub, as provisioners in this process
+	// and the doctor tell it; default: see Hub.RunnerURL.
+	RunnerURL string
+
+	// LeaseTTL is how long a runner may go without renewing its lease; default 90 s.
+	LeaseTTL time.Duration
+	// JobTimeout is for jobs that name none; default 1 h.
+	JobTimeout time.Duration
+	// LogLimit is how many bytes of one job's log are kept; default 16 MiB.
+	LogLimit int64
+
+	// KeepJobs is how long finished jobs and their logs are kept; default 14 days.
+	KeepJobs time.Duration
+	// KeepBytes is how much jobs and logs may take up; default 10 GiB.
+	KeepBytes int64
+	// KeepEvents is how long the events of finished jobs are kept; default 30 days.
+	KeepEvents time.Duration
+	// MinFree and MinFreePercent are how much of the disk must be free for new
+	// jobs; defaults 256 MiB and 5 %.
+	MinFree        int64
+	MinFreePercent float64
+	// Reserve is the size of the file that is given up when the disk is full;
+	// default 32 MiB.
+	Reserve int64
+
+	// ShutdownTimeout bounds how long requests under way are waited for; default 10 s.
+	ShutdownTimeout time.Duration
+	// Logger; nil discards.
+	Logger hclog.Logger
+}
+
+func (c Config) withDefaults() Config {
+	if c.Listen == "" {
+		c.Listen = DefaultListen
+	}
+	if host, _, err := net.SplitHostPort(c.Listen); err == nil && everywhere(host) {
+		c.ContainerBridges = false // the main listener is on them already
+	}
+	if c.LogLimit == 0 {
+		c.LogLimit = 16 << 20
+	}
+	if c.ShutdownTimeout == 0 {
+		c.ShutdownTimeout = 10 * time.Second
+	}
+	if c.Logger == nil {
+		c.Logger = hclog.NewNullLogger()
+	}
+	return c
+}
+
+func (c Config) validate() error {
+	bad := func(field, format string, args ...any) error {
+		return fmt.Errorf("%w: %s %s", ErrConfig, field, fmt.Sprintf(format, args...))
+	}
+	if c.DataDir == "" {
+		return bad("DataDir", "is empty")
+	}
+	host, _, err := net.SplitHostPort(c.Listen)
+	switch {
+	case err != nil:
+		return bad("Listen", "is %q: host:port is needed", c.Listen)
+	case !c.AllowRemote && !loopback(host):
+		return bad("Listen", "is %q: an address that is not loopback must be allowed, since the hub speaks plain HTTP", c.Listen)
+	}
+	for _, address := range c.RunnerListen {
+		if _, _, err := net.SplitHostPort(address); err != nil {
+			return bad("RunnerListen", "has %q: host:port is needed", address)
+		}
+	}
+	if c.RunnerURL != "" {
+		u, err := url.Parse(c.RunnerURL)
+		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.RawQuery != "" || u.User != nil {
+			return bad("RunnerURL", "is %q: an http or https URL without a query is needed", c.RunnerURL)
+		}
+	}
+	if c.ShutdownTimeout < 0 {
+		return bad("ShutdownTimeout", "is %s: it can't be negative", c.ShutdownTimeout)
+	}
+	return nil
+}
+
+// everywhere says whether a listener on host takes connections to any address.
+func everywhere(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	return host == "" || err == nil && addr.IsUnspecified()
+}
+
+func loopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.Unmap().IsLoopback()
+}

@@ -1,0 +1,50 @@
+package hub_test
+
+import (
+	"context"
+	"log"
+	"os"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/slipway-ci/slipway/backend/process"
+	"github.com/slipway-ci/slipway/hub"
+	"github.com/slipway-ci/slipway/hub/queue"
+	"github.com/slipway-ci/slipway/provisioner"
+	"github.com/slipway-ci/slipway/template"
+)
+
+// A hub and a loop over its queue in one program: jobs that are submitted to it
+// run as processes of this machine.
+func Example() {
+	process.Main()
+	h, err := hub.Open(context.Background(), hub.Config{DataDir: "/var/lib/ci/hub"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	os.Stdout.WriteString(h.AdminToken().Reveal() + "\n") // empty but for the first start
+
+	plane, err := h.Queue().ControlPlane(context.Background(), queue.ControlPlaneConfig{RunnerURL: h.RunnerURL()})
+	if err != nil {
+		log.Fatal(err)
+	}
+	owner, err := plane.Identify(context.Background())
+	if err != nil {
+		log.Fatal(err)
+	}
+	engine, err := process.New(process.Config{Owner: owner.ID, Dir: "/var/lib/ci/runners", Runner: []string{"/usr/local/bin/slipway-runner"}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	loop, err := provisioner.New(provisioner.Config{
+		ControlPlane: plane, Backend: engine,
+		Templates: []template.Template{{Key: "small", Labels: []string{"linux"}, CPU: 1, Memory: 1 << 30, MaxConcurrency: 4}},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	group, ctx := errgroup.WithContext(context.Background())
+	group.Go(func() error { return h.Run(ctx) })
+	group.Go(func() error { return loop.Run(ctx) })
+	log.Fatal(group.Wait())
+}

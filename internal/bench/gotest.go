@@ -1,0 +1,67 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os/exec"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// planFigure runs the benchmark of one decision over 1,000 templates, 1,000
+// reservations and 1,000 runners.
+func planFigure(ctx context.Context) (string, error) {
+	values, err := goBenchmark(ctx, "./provisioner", "BenchmarkPlan", "2s")
+	if err != nil {
+		return "", err
+	}
+	took := time.Duration(values["ns/op"])
+	const bar = 5 * time.Millisecond
+	return fmt.Sprintf("Plan with 1,000 templates and 1,000 reservations: %s; bar %s: %s", milliseconds(took), milliseconds(bar), verdict(took < bar)), nil
+}
+
+// dockerFigure runs the benchmark of launches against straight calls.
+func dockerFigure(ctx context.Context) (string, error) {
+	values, err := goBenchmark(ctx, "./docker", "BenchmarkLaunch100", "1x")
+	if err != nil {
+		return "", err
+	}
+	const bar = 1.15
+	return fmt.Sprintf("100 launches on Docker: %.2f times the same calls straight at the engine (%.0f ms and %.0f ms a launch); bar %.2f times: %s",
+		values["ratio"], values["ms/launch"], values["ms/straight"], bar, verdict(values["ratio"] <= bar)), nil
+}
+
+// goBenchmark runs one benchmark and returns its values by unit.
+func goBenchmark(ctx context.Context, pkg, name, length string) (map[string]float64, error) {
+	out, err := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", "^"+name+"$", "-benchtime", length, pkg).CombinedOutput()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w: %s", name, err, out)
+	}
+	values, ok := benchmarkValues(string(out), name)
+	if !ok {
+		return nil, fmt.Errorf("%s was skipped: %s", name, out)
+	}
+	return values, nil
+}
+
+// benchmarkValues reads the line of a benchmark: its name, how often it ran, and
+// pairs of a value and its unit (golang.org/design/14313-benchmark-format).
+func benchmarkValues(output, name string) (map[string]float64, bool) {
+	for line := range strings.Lines(output) {
+		fields := strings.Fields(line)
+		if len(fields) < 4 || strings.Split(fields[0], "-")[0] != name {
+			continue
+		}
+		values := map[string]float64{}
+		for i := 2; i+1 < len(fields); i += 2 {
+			value, err := strconv.ParseFloat(fields[i], 64)
+			if err != nil {
+				return nil, false
+			}
+			values[fields[i+1]] = value
+		}
+		return values, true
+	}
+	return nil, false
+}

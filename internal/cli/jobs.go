@@ -1,0 +1,209 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/slipway-ci/slipway/hub/client"
+	"github.com/slipway-ci/slipway/internal/cli/command"
+)
+
+func jobsCommand() *cobra.Command {
+	return command.Group("jobs", "Submit jobs to a hub, and see what becomes of them",
+		jobsSubmit(), jobsList(), jobsShow(), jobsLogs(), jobsCancel(), jobsWait())
+}
+
+func jobsList() *cobra.Command {
+	var filter client.Filter
+	c := &cobra.Command{Use: "list", Short: "List jobs, the newest first", Args: command.Args(0, 0, "")}
+	output := command.AddOutput(c)
+	f := c.Flags()
+	f.StringSliceVar(&filter.Statuses, "status", nil, "only jobs in one of these states, such as queued or failed")
+	f.StringSliceVarP(&filter.Labels, "labels", "l", nil, "only jobs that ask for all of these labels")
+	f.StringVar(&filter.Name, "name", "", "only jobs with this in their name")
+	f.IntVar(&filter.Limit, "limit", 50, "how many at most: 1 to 500")
+	f.StringVar(&filter.Cursor, "cursor", "", "go on where a list ended: its next")
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		if filter.Limit < 1 || filter.Limit > 500 {
+			return command.Usage(c, "--limit is %d: 1 to 500 is allowed", filter.Limit)
+		}
+		r, err := connect(c)
+		if err != nil {
+			return err
+		}
+		jobs, next, err := r.Jobs(c.Context(), filter)
+		if err != nil {
+			return r.explain(c.Context(), "list", err)
+		}
+		if output.JSON() {
+			return command.WriteJSON(c.OutOrStdout(), page(jobs, next))
+		}
+		rows := make([][]string, len(jobs))
+		for i, j := range jobs {
+			rows[i] = []string{j.ID, j.Name, strings.Join(j.Labels, ","), j.Status, age(j.CreatedAt), j.Reason}
+		}
+		if err := command.Table(c.OutOrStdout(), []string{"ID", "NAME", "LABELS", "STATUS", "AGE", "REASON"}, rows); err != nil {
+			return err
+		}
+		if next != "" {
+			_, _ = fmt.Fprintf(c.ErrOrStderr(), "there are more: --cursor %s\n", next)
+		}
+		return nil
+	}
+	return c
+}
+
+// page is a list as the API answers it.
+func page[T any](items []T, next string) map[string]any {
+	out := map[string]any{"items": items, "next": nil}
+	if items == nil {
+		out["items"] = []T{}
+	}
+	if next != "" {
+		out["next"] = next
+	}
+	return out
+}
+
+func jobsShow() *cobra.Command {
+	c := &cobra.Command{Use: "show ID", Short: "Show a job and its history", Args: command.Args(1, 1, "the job's id")}
+	output := command.AddOutput(c)
+	c.RunE = func(c *cobra.Command, args []string) error {
+		r, err := connect(c)
+		if err != nil {
+			return err
+		}
+		job, err := r.Job(c.Context(), args[0])
+		if err != nil {
+			return r.explain(c.Context(), "job "+args[0], err)
+		}
+		events, err := r.Events(c.Context(), args[0])
+		if err != nil {
+			return r.explain(c.Context(), "job "+args[0], err)
+		}
+		if output.JSON() {
+			return command.WriteJSON(c.OutOrStdout(), struct {
+				client.Job
+				Events []client.Event `json:"events"`
+			}{job, events})
+		}
+		return showJob(c.OutOrStdout(), job, events)
+	}
+	return c
+}
+
+func showJob(w io.Writer, job client.Job, events []client.Event) error {
+	what := job.Run
+	if len(job.Command) > 0 {
+		what = strings.Join(job.Command, " ")
+	}
+	code := ""
+	if job.ExitCode != nil {
+		code = strconv.Itoa(*job.ExitCode)
+	}
+	rows := [][]string{
+		{"name", job.Name}, {"labels", strings.Join(job.Labels, ",")}, {"status", job.Status}, {"reason", job.Reason},
+		{"exit code", code}, {"attempt", strconv.Itoa(job.Attempt)}, {"runner", job.Runner}, {"runs", what},
+		{"variables", strings.Join(job.EnvNames, ",")}, {"timeout", seconds(job.TimeoutSeconds).String()},
+		{"log", fmt.Sprintf("%d bytes", job.LogBytes)}, {"created", stamp(job.CreatedAt)},
+	}
+	if err := command.Table(w, []string{"id", job.ID}, rows); err != nil {
+		return err
+	}
+	lines := make([][]string, len(events))
+	for i, e := range events {
+		lines[i] = []string{stamp(e.At), e.Status, strconv.Itoa(e.Attempt), e.Reason}
+	}
+	if _, err := fmt.Fprintln(w); err != nil {
+		return err
+	}
+	return command.Table(w, []string{"AT", "STATUS", "ATTEMPT", "REASON"}, lines)
+}
+
+func jobsLogs() *cobra.Command {
+	var options client.LogOptions
+	c := &cobra.Command{
+		Use: "logs ID", Short: "Print a job's log", Args: command.Args(1, 1, "the job's id"),
+		RunE: func(c *cobra.Command, args []string) error {
+			if options.Attempt < 0 {
+				return command.Usage(c, "--attempt is %d: 1 or more is allowed", options.Attempt)
+			}
+			r, err := connect(c)
+			if err != nil {
+				return err
+			}
+			return r.explain(c.Context(), "job "+args[0], r.Logs(c.Context(), args[0], options, c.OutOrStdout()))
+		},
+	}
+	c.Flags().BoolVarP(&options.Follow, "follow", "f", false, "go on until the job has ended")
+	c.Flags().IntVar(&options.Attempt, "attempt", 0, "which attempt (default: the last)")
+	return c
+}
+
+func jobsCancel() *cobra.Command {
+	return &cobra.Command{
+		Use: "cancel ID...", Short: "Ask for the end of jobs", Args: command.Args(1, -1, "a job's id"),
+		RunE: func(c *cobra.Command, args []string) error {
+			r, err := connect(c)
+			if err != nil {
+				return err
+			}
+			for _, id := range args {
+				job, err := r.Cancel(c.Context(), id)
+				if err != nil {
+					return r.explain(c.Context(), "job "+id, err)
+				}
+				text := job.Status
+				if !job.Final() {
+					text += ", to be cancelled"
+				}
+				if _, err := fmt.Fprintf(c.OutOrStdout(), "%s %s\n", id, text); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
+}
+
+func jobsWait() *cobra.Command {
+	var timeout time.Duration
+	c := &cobra.Command{
+		Use: "wait ID...", Short: "Wait until jobs have ended; exit code 1 unless all succeeded", Args: command.Args(1, -1, "a job's id"),
+		RunE: func(c *cobra.Command, args []string) error {
+			if timeout < 0 {
+				return command.Usage(c, "--timeout is %s: it can't be negative", timeout)
+			}
+			r, err := connect(c)
+			if err != nil {
+				return err
+			}
+			return r.wait(c, args, timeout)
+		},
+	}
+	c.Flags().DurationVar(&timeout, "timeout", 0, "how long to wait (default: for ever)")
+	return c
+}
+
+func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
+
+func stamp(t time.Time) string { return t.Local().Format("2006-01-02 15:04:05") }
+
+// age is how long ago t was, in two digits or three.
+func age(t time.Time) string {
+	switch d := time.Since(t); {
+	case d < time.Minute:
+		return fmt.Sprintf("%ds", max(int(d.Seconds()), 0))
+	case d < time.Hour:
+		return fmt.Sprintf("%dm", int(d.Minutes()))
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%dh", int(d.Hours()))
+	default:
+		return fmt.Sprintf("%dd", int(d.Hours()/24))
+	}
+}

@@ -1,0 +1,39 @@
+// Package cli is the program slipway: its commands and how they talk to people.
+package cli
+
+import (
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/slipway-ci/slipway/backend/process"
+	"github.com/slipway-ci/slipway/internal/cli/command"
+	"github.com/slipway-ci/slipway/internal/demo"
+	"github.com/slipway-ci/slipway/internal/program"
+	"github.com/slipway-ci/slipway/internal/runner"
+)
+
+// Main is the program. It returns the exit code. This one binary is also the
+// supervisor of the process backend and the runner that the demo launches: they
+// take over before anything else happens.
+func Main() int {
+	process.Main()
+	if len(os.Args) == 2 && os.Args[1] == demo.RunnerArgument || filepath.Base(os.Args[0]) == program.RunnerName {
+		return runner.Main(nil, os.Environ(), os.Stderr)
+	}
+	return command.Run(Root(), os.Args[1:])
+}
+
+// Root makes the command tree.
+func Root() *cobra.Command {
+	root := command.Group("slipway", "Slipway turns waiting CI jobs into one-job runners",
+		demoCommand(), jobsCommand(), tokensCommand(), templatesCommand(), doctorCommand(), versionCommand())
+	root.Long = root.Short + `.
+
+"slipway demo" shows the whole way of five jobs, from waiting to done, on this
+machine. The commands jobs and tokens talk to a hub: SLIPWAY_URL is its address
+(default ` + defaultURL + `), SLIPWAY_TOKEN the admin token that its
+first start printed.`
+	return root
+}
