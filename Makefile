@@ -11,7 +11,7 @@ build:
 
 # Every test that can run here; those that lack a Docker engine are counted aloud.
 test:
-	$(GO) run ./internal/testcount -race -timeout 15m $(PACKAGES)
+	$(GO) run ./internal/testcount -race -p 4 -timeout 15m $(PACKAGES)
 
 lint:
 	@test -z "$$(gofmt -l .)" || { echo "not gofmt-ed:"; gofmt -l .; exit 1; }
