@@ -1,0 +1,16 @@
+// Package fleet is the hub's hosts as one backend.Backend.
+//
+// Each host runs an agent that dials in: Handler takes its connection, a session
+// serves it, and Run must be running meanwhile. A session begins with the agent's
+// full list; until that is taken over, in one step, the host gets nothing. The
+// newest session of a host wins.
+//
+// List, Capacity and the choice of a host are answered from memory, which the
+// agents keep up to date. Launch, Remove, Prepare and Logs ask one agent. A host
+// that does not answer holds up who asked it, and nobody else.
+//
+// Disconnected is not gone. Runners of a host that is away are Unknown and hold
+// their slots; after Config.LostAfter they are told as ended, with the error
+// "host-lost", and Remove of them fails: whoever takes them for ended must not
+// end them by that should they be alive. On return they are told as they are.
+package fleet

@@ -1,0 +1,31 @@
+package fleet
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/slipway-ci/slipway/backend"
+)
+
+var (
+	// ErrConfig: a Config can't be used; the text names the field.
+	ErrConfig = errors.New("fleet: config")
+	// ErrOffline: the runner's host can't be reached now. A Remove that says so is
+	// remembered and done when the host returns.
+	ErrOffline = errors.New("fleet: host offline")
+	// ErrLost: the runner's host has been away for too long. Remove does nothing.
+	ErrLost = errors.New("fleet: host lost")
+	// ErrUnknownHost: there is no such host.
+	ErrUnknownHost = errors.New("fleet: unknown host")
+	// ErrBusyHost: a host that is online or has runners can't be forgotten, unless
+	// by force.
+	ErrBusyHost = errors.New("fleet: host is online or has runners")
+	// ErrRefused is Config.Authenticate's: the credential is not valid.
+	ErrRefused = errors.New("fleet: credential refused")
+)
+
+// HostLost is the error of runners whose host has been away for too long.
+const HostLost = "host-lost"
+
+// errNotSent: a request never left the hub.
+var errNotSent = fmt.Errorf("%w: the request did not leave", backend.ErrUnavailable)

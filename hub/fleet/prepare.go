@@ -1,0 +1,149 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/slipway-ci/slipway/backend"
+	"github.com/slipway-ci/slipway/internal/wire"
+)
+
+var _ backend.Preparer = (*Fleet)(nil)
+
+// flight is a Prepare under way on one host; all who ask for the same wait for it.
+type flight struct {
+	done chan struct{}
+	err  error // written before done is closed
+}
+
+// Prepare is backend.Preparer's, on every host that may get such a runner now.
+// It returns when all have answered, or a while (Config.PrepareGrace) after the
+// first was ready: the others go on, and a host that is ready comes first when a
+// runner is launched.
+func (f *Fleet) Prepare(ctx context.Context, spec backend.Spec) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("prepare: %w", err)
+	}
+	sent, err := wire.FromSpec(spec)
+	if err != nil {
+		return fmt.Errorf("prepare: %w", err)
+	}
+	sent.ID, sent.Env, sent.Labels = "", nil, nil
+	flights, err := f.prepareAll(ctx, sent)
+	if err == nil {
+		err = f.awaitAny(ctx, flights)
+	}
+	if err != nil {
+		return fmt.Errorf("prepare: %w", err)
+	}
+	return nil
+}
+
+// awaitAny waits for all flights, or a while after the first good one.
+func (f *Fleet) awaitAny(ctx context.Context, flights []*flight) error {
+	ended, quit := make(chan *flight), make(chan struct{})
+	defer close(quit)
+	for _, fl := range flights {
+		go func() { // ends with us
+			select {
+			case <-fl.done:
+			case <-quit:
+				return
+			}
+			select {
+			case ended <- fl:
+			case <-quit:
+			}
+		}()
+	}
+	var errs []error
+	var grace <-chan time.Time // from the first good one on
+	for range flights {
+		select {
+		case fl := <-ended:
+			if fl.err != nil {
+				errs = append(errs, fl.err)
+			} else if grace == nil {
+				timer := time.NewTimer(f.config.PrepareGrace)
+				defer timer.Stop()
+				grace = timer.C
+			}
+		case <-grace:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	if grace != nil {
+		return nil
+	}
+	return errors.Join(errs...)
+}
+
+func (f *Fleet) prepareAll(ctx context.Context, spec *wire.Spec) ([]*flight, error) {
+	kind, now := kindOf(spec), time.Now()
+	f.mu.Lock()
+	defer f.unlock()
+	if !f.open {
+		return nil, fmt.Errorf("the fleet is not running: %w", backend.ErrUnavailable)
+	}
+	var flights []*flight
+	obstacles := map[string]int{}
+	for _, id := range f.ids() {
+		h := f.hosts[id]
+		if obstacle := h.obstacle(kind, now); obstacle != "" {
+			obstacles[obstacle]++
+			continue
+		}
+		flights = append(flights, f.prepareOn(ctx, h, kind, spec))
+	}
+	if len(flights) == 0 {
+		return nil, fmt.Errorf("none of %d hosts can take it%s: %w", len(f.hosts), counted(obstacles), backend.ErrExhausted)
+	}
+	return flights, nil
+}
+
+// prepareOn begins a Prepare on one host, or joins the one under way. It outlives
+// its callers: the next may join. The lock is held.
+func (f *Fleet) prepareOn(ctx context.Context, h *host, kind string, spec *wire.Spec) *flight {
+	if fl := h.preparing[kind]; fl != nil {
+		return fl
+	}
+	fl := &flight{done: make(chan struct{})}
+	h.preparing[kind] = fl
+	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), f.config.PrepareTimeout)
+	s := h.session
+	c, err := s.begin(limited, wire.Frame{Type: wire.Prepare, Spec: spec}, nil)
+	f.tasks.Go(func() {
+		defer cancel()
+		if err == nil {
+			err = s.await(limited, c)
+		}
+		f.mu.Lock()
+		defer f.unlock()
+		f.prepared(s, kind, fl, err)
+	})
+	return fl
+}
+
+// prepared applies what came of a Prepare. The lock is held.
+func (f *Fleet) prepared(s *session, kind string, fl *flight, err error) {
+	h := s.host
+	delete(h.preparing, kind)
+	if errors.Is(err, errors.ErrUnsupported) {
+		err = nil // nothing to fetch there
+	}
+	if h.session == s {
+		if err == nil && len(h.prepared) < mostKinds {
+			h.prepared[kind] = true
+		}
+		if err != nil {
+			delete(h.prepared, kind)
+			f.fail(h, kind, err, time.Now())
+		}
+	}
+	fl.err = err
+	close(fl.done)
+}

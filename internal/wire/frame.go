@@ -1,0 +1,145 @@
+package wire
+
+import (
+	"fmt"
+	"time"
+)
+
+// Type says what a frame is.
+type Type string
+
+// The types. Hello, welcome, ping, pong and bye are the same in every version of
+// the protocol. The values are sent: add at the end only.
+const (
+	// Hello is the agent's first frame.
+	Hello Type = "hello"
+	// Welcome is the hub's answer to it.
+	Welcome Type = "welcome"
+	// Ping is the hub's heartbeat, Pong the agent's answer.
+	Ping Type = "ping"
+	Pong Type = "pong"
+	// Bye tells why the sender ends the connection now.
+	Bye Type = "bye"
+
+	// Runners is the agent's full list, or a part of it.
+	Runners Type = "runners"
+	// Changes is what became different since.
+	Changes Type = "changes"
+	// Blind says that the agent can't observe its engine.
+	Blind Type = "blind"
+	// Answer ends a request.
+	Answer Type = "answer"
+	// Chunk is a piece of a log.
+	Chunk Type = "chunk"
+
+	// Launch, Remove, List, Prepare and Logs are the hub's requests.
+	Launch  Type = "launch"
+	Remove  Type = "remove"
+	List    Type = "list"
+	Prepare Type = "prepare"
+	Logs    Type = "logs"
+	// Cancel says that nobody waits for a request any more.
+	Cancel Type = "cancel"
+)
+
+// Frame is one message. Which fields are set depends on the type; the rest of
+// the struct is empty.
+type Frame struct {
+	Type Type `json:"type"`
+	// Epoch is the connection's, as welcome told it: in every frame of an agent
+	// but hello.
+	Epoch uint64 `json:"epoch,omitempty"`
+	// ID names a request and all that belongs to it.
+	ID uint64 `json:"id,omitempty"`
+	// TimeoutMS is how long, from its receipt, a request may take.
+	TimeoutMS int64 `json:"timeout_ms,omitempty"`
+
+	Hello   *Greeting `json:"hello,omitempty"`   // hello
+	Welcome *Terms    `json:"welcome,omitempty"` // welcome
+	Spec    *Spec     `json:"spec,omitempty"`    // launch, prepare
+	Runner  string    `json:"runner,omitempty"`  // remove, logs
+	Tail    int       `json:"tail,omitempty"`    // logs
+	List    *Listed   `json:"runners,omitempty"` // runners
+	Changes *Changed  `json:"changes,omitempty"` // changes
+	Error   *Error    `json:"error,omitempty"`   // answer, bye, blind; none in an answer means success
+	Data    []byte    `json:"data,omitempty"`    // chunk
+}
+
+// Greeting is who an agent is.
+type Greeting struct {
+	// Protocol is the newest version that the agent speaks.
+	Protocol int `json:"protocol"`
+	// Agent is the agent's stable id; Engine that of the engine behind it, empty
+	// where it has none.
+	Agent  string `json:"agent"`
+	Engine string `json:"engine,omitempty"`
+	// Version is the agent's build, for display.
+	Version string `json:"version,omitempty"`
+	Facts   Facts  `json:"facts"`
+}
+
+// Facts describe a host.
+type Facts struct {
+	OS   string `json:"os,omitempty"`
+	Arch string `json:"arch,omitempty"`
+	CPUs int    `json:"cpus,omitempty"`
+	// Memory is in bytes.
+	Memory int64 `json:"memory,omitempty"`
+	// Hints are free text about the engine, such as its version and runtimes.
+	Hints map[string]string `json:"hints,omitempty"`
+}
+
+// Terms are what a connection goes by.
+type Terms struct {
+	// Protocol is the version that was agreed on; 0 with NeedsUpdate.
+	Protocol int `json:"protocol"`
+	// Epoch is the connection's number among those of its host.
+	Epoch uint64 `json:"epoch"`
+	// HeartbeatMS is the hub's pace: the time between two pings. Silence of twice
+	// that ends the connection, on both sides.
+	HeartbeatMS int64 `json:"heartbeat_ms"`
+	// NeedsUpdate: the versions are too far apart. The connection stays, and
+	// nothing but heartbeats goes over it.
+	NeedsUpdate bool `json:"needs_update,omitempty"`
+	// Hub is the hub's build, for display.
+	Hub string `json:"hub,omitempty"`
+}
+
+// Heartbeat is the time between two pings.
+func (t Terms) Heartbeat() time.Duration { return time.Duration(t.HeartbeatMS) * time.Millisecond }
+
+// Listed is a full list, in one part or several.
+type Listed struct {
+	// Runners of this part.
+	Runners []Runner `json:"runners"`
+	// Undecided are the ids of launches that may still become a runner. In the
+	// last part.
+	Undecided []string `json:"undecided,omitempty"`
+	// Last ends the list: with it, what was in no part is not on this host.
+	Last bool `json:"last,omitempty"`
+}
+
+// Changed is what became different since the full list or the last changes.
+type Changed struct {
+	// Runners that are new or different, whole.
+	Runners []Runner `json:"runners,omitempty"`
+	// Gone are ids that are not there any more, or were undecided and never came.
+	Gone []string `json:"gone,omitempty"`
+}
+
+// Timeout is how long the request may take; 0: it does not say.
+func (f Frame) Timeout() time.Duration { return time.Duration(f.TimeoutMS) * time.Millisecond }
+
+// String tells the frame's type and number: its content may hold secrets.
+func (f Frame) String() string {
+	if f.ID == 0 {
+		return string(f.Type)
+	}
+	return fmt.Sprintf("%s %d", f.Type, f.ID)
+}
+
+// GoString is String.
+func (f Frame) GoString() string { return "wire.Frame{" + f.String() + "}" }
+
+// Format makes every verb print String.
+func (f Frame) Format(s fmt.State, _ rune) { _, _ = s.Write([]byte(f.String())) }
