@@ -19,7 +19,7 @@ func (l *ledger) prepared(key string, now time.Time, err error) {
 		l.snap.Able.Prepare = false
 	case err != nil:
 		l.metrics.Launched(key, "prepare", 0)
-		l.crashed(key, lane, "prepare: "+err.Error(), now)
+		l.crashed(key, lane, now, "prepare: "+err.Error(), now)
 	default:
 		lane.Prepared = now
 	}
@@ -125,7 +125,7 @@ func (l *ledger) launched(r *Runner, asked, now time.Time, err error) {
 	case backend.IsDefinite(err):
 		reason := launchReason(err)
 		l.metrics.Launched(r.Template, reason, now.Sub(r.Begun))
-		l.crashed(r.Template, lane, reason+": "+err.Error(), now)
+		l.crashed(r.Template, lane, r.Begun, reason+": "+err.Error(), now)
 		l.drop(r, reason+": "+err.Error(), now)
 	default:
 		r.Phase, r.Since = Uncertain, now
@@ -165,9 +165,9 @@ func (l *ledger) retired(runners []*Runner, ids []string, reason string, now tim
 		if done[r.ID] {
 			r.Retired, r.Removing, r.Retry = true, reason, time.Time{}
 			l.retryDone(r.ID)
-			if lane := l.lanes[r.Template]; lane != nil && reason != ReasonIdle {
+			if lane := l.lanes[r.Template]; lane != nil && reason != ReasonIdle && !r.halfMade() {
 				r.judged = true
-				l.crashed(r.Template, lane, reason+": it never registered", now)
+				l.crashed(r.Template, lane, r.Begun, reason+": it never registered", now)
 			}
 			continue
 		}
@@ -189,7 +189,7 @@ func (l *ledger) removed(r *Runner, reason string, now time.Time, err error) {
 	if r.Phase == Uncertain || r.Phase == GivenUp {
 		if r.Phase == Uncertain {
 			lane := l.lanes[r.Template]
-			l.crashed(r.Template, lane, reason+": the launch stayed uncertain", now)
+			l.crashed(r.Template, lane, r.Begun, reason+": the launch stayed uncertain", now)
 			l.tell(r, EventFailed, reason, now)
 		}
 		r.Phase = GivenUp

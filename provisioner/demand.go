@@ -160,9 +160,9 @@ func (l *ledger) judge(r *Runner, now time.Time) {
 	switch {
 	case r.Removing != "", r.Fact.Busy == Yes, clean && r.Fact.Registered == Yes && r.Fact.Busy == Unknown:
 	case !clean && r.Fact.Registered != Yes:
-		l.crashed(r.Template, lane, endReason(r.end), now)
+		l.crashed(r.Template, lane, r.Begun, endReason(r.end), now)
 	case noJob && lived < crashWindow:
-		l.crashed(r.Template, lane, fmt.Sprintf("no-job: ended after %s without a job", lived.Round(time.Millisecond)), now)
+		l.crashed(r.Template, lane, r.Begun, fmt.Sprintf("no-job: ended after %s without a job", lived.Round(time.Millisecond)), now)
 	case clean && lived >= crashWindow:
 		l.healthy(r.Template, lane)
 	case clean && !l.statsBegan.After(r.Ended):
@@ -191,7 +191,7 @@ func (l *ledger) exitedClean(r *Runner, lane *lane, now time.Time) {
 	}
 	lane.view = view
 	if lane.cleanExits >= idleCrashes && view.queued > 0 {
-		l.crashed(r.Template, lane, fmt.Sprintf("no-job: %d ended with exit code 0 and nothing is taken from the queue", lane.cleanExits), now)
+		l.crashed(r.Template, lane, r.Begun, fmt.Sprintf("no-job: %d ended with exit code 0 and nothing is taken from the queue", lane.cleanExits), now)
 	}
 }
 
@@ -231,7 +231,13 @@ func (l *ledger) queue(key string) queueView {
 	return view
 }
 
-func (l *ledger) crashed(key string, lane *lane, reason string, now time.Time) {
+// crashed counts a failure of the template and has it wait. A runner that was
+// begun before the last one was known tells nothing new: a wave that fails as
+// one counts as one. begun is zero for one that an earlier life began.
+func (l *ledger) crashed(key string, lane *lane, begun time.Time, reason string, now time.Time) {
+	if lane.Failures > 0 && begun.Before(lane.LastFailure) {
+		return
+	}
 	reason = tokens.Redact(reason)
 	wait := min(max(lane.next.NextBackOff(), time.Second), 5*time.Minute)
 	lane.Failures++

@@ -297,6 +297,7 @@ func TestCrashBackOff(t *testing.T) {
 		w.after(time.Second)
 		first := p.mints()
 		require.Equal(t, 4, first, "before anything is known all are launched")
+		require.Contains(t, w.loop.Health().Facet(provisioner.FacetLaunches).Reason, "after 1 failures", "a wave that fails as one counts as one")
 		w.after(time.Hour)
 		require.Less(t, p.mints()-first, 30, "an hour of crashes is a few dozen launches")
 		require.Greater(t, p.mints()-first, 9, "it goes on probing")

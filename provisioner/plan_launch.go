@@ -220,6 +220,7 @@ func (p *plan) mint(wants []want) {
 	}
 	for i, w := range wants {
 		if begun[i] > 0 {
+			p.counts[w.template.Key].begin(begun[i]) // the poll of this plan does not offer their slots
 			p.do(Action{Do: DoMint, Template: w.template.Key, Reservation: w.reservation, Count: begun[i], Reason: w.reason})
 		}
 	}

@@ -132,3 +132,9 @@ func (r *Runner) idle() bool {
 func (r *Runner) undecided(now time.Time) bool {
 	return r.Phase.inFlight() || now.Sub(r.Born) < crashWindow || r.Fact.Registered == No
 }
+
+// halfMade says whether an earlier life of the loop created it and did not get
+// to starting it: its end is no proof against its template.
+func (r *Runner) halfMade() bool {
+	return r.Begun.IsZero() && r.Seen != nil && r.Seen.State == backend.Starting
+}

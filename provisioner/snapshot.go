@@ -149,6 +149,15 @@ func (c *counts) add(s Snapshot, r *Runner) {
 	}
 }
 
+// begin counts n runners that are about to be minted.
+func (c *counts) begin(n int) {
+	c.live += n
+	c.starting += n
+	c.waiting += n
+	c.unlisted += n
+	c.probes += n
+}
+
 // room is how many more runners of the template may be launched now. Grants
 // that are not minted yet are not taken off.
 func (s Snapshot) room(t *template.Template, c *counts) int {

@@ -57,6 +57,7 @@ func (q *Queue) Mint(ctx context.Context, p Provisioner, requests []InstanceRequ
 			instance.Index = i
 			instances = append(instances, instance)
 		}
+		t.wake(topicProvisioner(p.ID)) // what is open is taken off what it offered: there is less of it now
 		return nil
 	})
 	if err != nil {
@@ -131,6 +132,7 @@ func (q *Queue) MintTokens(ctx context.Context, p Provisioner, reservation strin
 			}
 			minted = append(minted, token)
 		}
+		t.wake(topicProvisioner(p.ID))
 		_, err := t.Exec(`UPDATE reservations SET minted = minted + ? WHERE id = ?`, len(providerIDs), reservation)
 		return err
 	})

@@ -73,6 +73,30 @@ func TestAnExpiredPromiseWakesAPoll(t *testing.T) {
 	})
 }
 
+// What is open is taken off the offer; once it is minted, the poll under way has
+// the room that it offered.
+func TestAMintWakesAPoll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		p := w.provisioner(GenerationHead)
+		w.submit("linux")
+		first := w.poll(p, 1, "linux").Reservations[0]
+		w.submit("linux")
+		answers := make(chan PollAnswer, 1)
+		go func() {
+			answer, _ := w.Poll(t.Context(), p, offer(1, "linux"))
+			answers <- answer
+		}()
+		synctest.Wait()
+		require.Empty(t, answers, "the one slot is promised already")
+		began := time.Now()
+		_, err := w.Mint(t.Context(), p, []InstanceRequest{{Template: "t", Reservation: first.ID}})
+		require.NoError(t, err)
+		require.Len(t, (<-answers).Reservations, 1)
+		require.Less(t, time.Since(began), time.Second)
+	})
+}
+
 func TestAPollWhoseClientIsGoneKeepsNothing(t *testing.T) {
 	w := newWorld(t)
 	p := w.provisioner(GenerationHead)
