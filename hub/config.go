@@ -36,6 +36,9 @@ type Config struct {
 
 	// LeaseTTL is how long a runner may go without renewing its lease; default 90 s.
 	LeaseTTL time.Duration
+	// ReservationTTL is how long jobs stay promised to a provisioner that names no
+	// time; default 60 s.
+	ReservationTTL time.Duration
 	// JobTimeout is for jobs that name none; default 1 h.
 	JobTimeout time.Duration
 	// LogLimit is how many bytes of one job's log are kept; default 16 MiB.
@@ -80,6 +83,9 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
+// renewInterval is how often a runner renews its lease, by the queue's default.
+const renewInterval = 10 * time.Second
+
 func (c Config) validate() error {
 	bad := func(field, format string, args ...any) error {
 		return fmt.Errorf("%w: %s %s", ErrConfig, field, fmt.Sprintf(format, args...))
@@ -105,8 +111,25 @@ func (c Config) validate() error {
 			return bad("RunnerURL", "is %q: an http or https URL without a query is needed", c.RunnerURL)
 		}
 	}
-	if c.ShutdownTimeout < 0 {
-		return bad("ShutdownTimeout", "is %s: it can't be negative", c.ShutdownTimeout)
+	return c.validateLimits(bad)
+}
+
+func (c Config) validateLimits(bad func(field, format string, args ...any) error) error {
+	for _, life := range []struct {
+		field string
+		d     time.Duration
+	}{
+		{"ReservationTTL", c.ReservationTTL}, {"JobTimeout", c.JobTimeout}, {"KeepJobs", c.KeepJobs}, {"KeepEvents", c.KeepEvents}, {"ShutdownTimeout", c.ShutdownTimeout},
+	} {
+		if life.d < 0 {
+			return bad(life.field, "is %s: it can't be negative", life.d)
+		}
+	}
+	switch {
+	case c.LeaseTTL != 0 && c.LeaseTTL <= renewInterval:
+		return bad("LeaseTTL", "is %s: more than %s is needed, since runners renew so often", c.LeaseTTL, renewInterval)
+	case c.MinFreePercent < 0 || c.MinFreePercent > 100:
+		return bad("MinFreePercent", "is %v: 0 to 100 is allowed", c.MinFreePercent)
 	}
 	return nil
 }

@@ -81,7 +81,7 @@ func (h *Hub) openData(ctx context.Context) (err error) {
 		return err
 	}
 	h.queue, err = queue.New(ctx, queue.Config{
-		Store: h.store, LeaseTTL: c.LeaseTTL, JobTimeout: c.JobTimeout, LogLimit: c.LogLimit, StorageFull: h.guard.Full, Logger: h.log.Named("queue"),
+		Store: h.store, LeaseTTL: c.LeaseTTL, ReservationTTL: c.ReservationTTL, JobTimeout: c.JobTimeout, LogLimit: c.LogLimit, StorageFull: h.guard.Full, Logger: h.log.Named("queue"),
 	})
 	if err != nil {
 		return err

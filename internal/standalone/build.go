@@ -25,6 +25,10 @@ const lifetimeGrace = time.Minute
 // it must be registered.
 const registrationGrace = 30 * time.Second
 
+// leastLaunchDeadline is how long a launch may be uncertain, and a container
+// created and not started, at the least: longer than one launch may take.
+const leastLaunchDeadline = 30 * time.Second
+
 // templates reads the template file, as this program needs it.
 func (c Config) templates() ([]template.Template, []file.Warning, error) {
 	read, err := file.Load(c.TemplatesFile, file.Options{DefaultImage: c.DefaultImage, AllowedBinds: c.AllowedBinds})
@@ -47,7 +51,7 @@ func (c Config) templates() ([]template.Template, []file.Warning, error) {
 
 func (c Config) controlPlane(log hclog.Logger) (*shipfox.ControlPlane, error) {
 	return shipfox.New(shipfox.Config{
-		URL: c.APIURL, RunnerURL: c.RunnerAPIURL, Token: c.Token, ProviderKind: "docker", BatchSize: c.BatchSize,
+		URL: c.APIURL, RunnerURL: c.RunnerAPIURL, Token: c.Token, ProviderKind: c.Backend, BatchSize: c.BatchSize,
 		PollMaxDuration: c.RunnerPollMax, MaxLifetime: c.RunnerMaxLifetime, Logger: log.Named("shipfox"),
 	})
 }
@@ -65,7 +69,7 @@ func (nothingToClose) Close() error { return nil }
 // backend opens the place where the runners of owner live.
 func (c Config) backend(owner string, generation shipfox.Generation, log hclog.Logger) (closer, error) {
 	if c.Backend == "process" {
-		b, err := process.New(process.Config{Owner: owner, Dir: c.ProcessDir, Logger: log.Named("process")})
+		b, err := process.New(process.Config{Owner: owner, Dir: c.ProcessDir, Runner: runnerCommand(), Logger: log.Named("process")})
 		if err != nil {
 			return nil, err
 		}
@@ -78,7 +82,7 @@ func (c Config) backend(owner string, generation shipfox.Generation, log hclog.L
 	return docker.New(docker.Config{
 		Owner: owner, AdoptOwners: adopted(c.AdoptOwner), Host: c.DockerHost, Schema: schema(generation), PlainNames: true,
 		Network: c.DockerNetwork, ExtraHosts: c.DockerExtraHosts, LogDriver: c.DockerLogDriver, LogOptions: options,
-		AllowedBinds: c.AllowedBinds, Logger: log.Named("docker"),
+		AllowedBinds: c.AllowedBinds, Runner: runnerProgram, Logger: log.Named("docker"),
 	})
 }
 
@@ -102,8 +106,11 @@ func schema(g shipfox.Generation) docker.Schema {
 			shipfox.LabelInstance:        "shipfox.runner_instance_id",
 		},
 	}
+	const older = "shipfox.provisioned_runner_id"
 	if g == shipfox.Pr {
-		s.Runner = "shipfox.provisioned_runner_id"
+		s.Runner, s.RunnerAliases = older, []string{s.Runner}
+	} else {
+		s.RunnerAliases = []string{older} // launched before the service moved on
 	}
 	return s
 }
@@ -123,20 +130,29 @@ func (c Config) limits() provisioner.Limits {
 	return provisioner.Limits{
 		PollWait: c.PollWait, PollInterval: c.PollInterval, PollMaxInterval: c.PollMaxInterval, UnwatchedListInterval: c.ConvergeInterval,
 		MaxReservations: c.MaxReservations, MintBatch: c.BatchSize, LaunchParallelism: c.LaunchParallelism,
+		LaunchDeadline:      max(c.RegistrationDeadline, leastLaunchDeadline),
 		ReservationLifetime: c.RegistrationDeadline, RegistrationDeadline: c.RegistrationDeadline + registrationGrace,
 		MaxLifetime: c.RunnerMaxLifetime + lifetimeGrace, FailedRetention: never(c.FailedRetention), FailedRetentionCount: kept,
 	}
 }
 
 // identify asks who the token is: at once, or, where the service can't be
-// reached, until it can. A token that is refused is an error.
+// reached, until it can. A token that is refused is an error. When ctx ends
+// before, the error is its own.
 func identify(ctx context.Context, control *shipfox.ControlPlane, log hclog.Logger) (provisioner.Identity, error) {
+	said := "" // a repeat is not logged again
 	for pause := time.Second; ; pause = min(2*pause, 30*time.Second) {
 		identity, err := control.Identify(ctx)
-		if err == nil || errors.Is(err, provisioner.ErrUnauthorized) || ctx.Err() != nil {
+		switch {
+		case ctx.Err() != nil:
+			return provisioner.Identity{}, ctx.Err()
+		case err == nil || errors.Is(err, provisioner.ErrUnauthorized):
 			return identity, err
 		}
-		log.Warn("the service can't be asked who we are: tried again", "err", err, "wait", pause)
+		if text := err.Error(); text != said {
+			log.Warn("the service can't be asked who we are: it is asked again", "err", err)
+			said = text
+		}
 		timer := time.NewTimer(pause)
 		select {
 		case <-timer.C:

@@ -15,7 +15,13 @@ import (
 // Main is the program: it runs the command line and returns the exit code.
 func Main() int {
 	process.Main() // does not return in the supervisor of a runner
-	return command.Run(Root(), os.Args[1:])
+	root := Root()
+	ctx, stop := interruptible(root.ErrOrStderr())
+	defer stop()
+	root.SetArgs(os.Args[1:])
+	root.SilenceErrors, root.SilenceUsage = true, true
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return command.Usage(c, "%w", err) })
+	return command.Report(root.Name(), root.ErrOrStderr(), root.ExecuteContext(ctx))
 }
 
 // Root makes the command.

@@ -41,6 +41,7 @@ type Config struct {
 
 	HTTPAddr      string
 	httpAddrGiven bool
+	batchGiven    bool
 
 	LogLevel  string
 	LogPretty bool

@@ -5,10 +5,6 @@ import (
 	"crypto/sha256"
 	"os"
 	"time"
-
-	"github.com/hashicorp/go-hclog"
-
-	"github.com/slipway-ci/slipway/provisioner"
 )
 
 // reloadInterval is how often the template file is looked at.
@@ -17,39 +13,40 @@ const reloadInterval = 2 * time.Second
 // watchTemplates reads the template file again on a signal and when its content
 // changes. A good one takes effect, a bad one is refused whole and the old one
 // stays.
-func (c Config) watchTemplates(ctx context.Context, loop *provisioner.Loop, reload <-chan os.Signal, log hclog.Logger) {
+func (p *program) watchTemplates(ctx context.Context, reload <-chan os.Signal) {
 	tick := time.NewTicker(reloadInterval)
 	defer tick.Stop()
-	var known stamp
-	known.changed(c.TemplatesFile)
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-reload:
-			known.changed(c.TemplatesFile)
+			p.known.changed(p.config.TemplatesFile)
 		case <-tick.C:
-			if !known.changed(c.TemplatesFile) {
+			if !p.known.changed(p.config.TemplatesFile) {
 				continue
 			}
 		}
-		c.reload(loop, log)
+		p.reload(ctx)
 	}
 }
 
-func (c Config) reload(loop *provisioner.Loop, log hclog.Logger) {
-	templates, warnings, err := c.templates()
+func (p *program) reload(ctx context.Context) {
+	templates, warnings, err := p.config.templates()
 	if err == nil {
-		err = loop.SetTemplates(templates)
+		err = p.control.CheckTemplates(ctx, len(templates))
+	}
+	if err == nil {
+		err = p.loop.SetTemplates(templates)
 	}
 	if err != nil {
-		log.Error("the template file is refused, the old templates stay", "file", c.TemplatesFile, "err", err)
+		p.log.Error("the template file is refused, the old templates stay", "file", p.config.TemplatesFile, "err", err)
 		return
 	}
 	for _, w := range warnings {
-		log.Warn(w.String())
+		p.log.Warn(w.String())
 	}
-	log.Info("templates reloaded", "file", c.TemplatesFile, "count", len(templates))
+	p.log.Info("templates reloaded", "file", p.config.TemplatesFile, "count", len(templates))
 }
 
 // stamp tells whether a file changed: by its time and size first, which cost

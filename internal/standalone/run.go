@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 	prom "github.com/prometheus/client_golang/prometheus"
@@ -16,6 +18,7 @@ import (
 	"github.com/slipway-ci/slipway/provisioner"
 	"github.com/slipway-ci/slipway/provisioner/prometheus"
 	"github.com/slipway-ci/slipway/provisioner/shipfox"
+	"github.com/slipway-ci/slipway/tokens"
 )
 
 // logger opens the log. close flushes nothing: lines are written as they come.
@@ -28,11 +31,21 @@ func (c Config) logger(stderr io.Writer) (hclog.Logger, func(), error) {
 		}
 		out, closeFile = f, func() { _ = f.Close() }
 	}
-	log := hclog.New(&hclog.LoggerOptions{Name: "provisioner", Output: out, Level: hclog.LevelFromString(c.LogLevel), JSONFormat: !c.LogPretty})
+	log := hclog.New(&hclog.LoggerOptions{Name: "provisioner", Output: clean{out}, Level: hclog.LevelFromString(c.LogLevel), JSONFormat: !c.LogPretty})
 	for _, w := range c.Warnings {
 		log.Warn(w)
 	}
 	return log, closeFile, nil
+}
+
+// clean takes tokens out of what is written: a line of the log is one write.
+type clean struct{ io.Writer }
+
+func (c clean) Write(line []byte) (int, error) {
+	if _, err := io.WriteString(c.Writer, tokens.Redact(string(line))); err != nil {
+		return 0, err
+	}
+	return len(line), nil
 }
 
 // Run runs the provisioner until ctx ends, then drains. reload has the template
@@ -43,7 +56,7 @@ func (c Config) Run(ctx context.Context, reload <-chan os.Signal, stderr io.Writ
 		return err
 	}
 	defer closeLog()
-	log.Info("starting", "version", version.Version, "api", c.APIURL, "backend", c.Backend, "templates", c.TemplatesFile)
+	log.Info("starting", "version", version.String(), "api", c.APIURL, "backend", c.Backend, "templates", c.TemplatesFile)
 
 	registry := prom.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -56,63 +69,77 @@ func (c Config) Run(ctx context.Context, reload <-chan os.Signal, stderr io.Writ
 		return err
 	}
 	defer web.close()
-	loop, done, err := c.assemble(ctx, log, metrics)
+	p, err := c.assemble(ctx, log, metrics)
 	if err != nil {
+		if ctx.Err() != nil {
+			log.Info("stopped before the service had told who we are")
+			return nil
+		}
+		log.Error("not started", "err", err)
 		return err
 	}
-	defer done()
-	web.show(loop)
+	defer p.close()
+	web.show(p.loop)
 
-	watching, stop := context.WithCancel(ctx)
-	defer stop()
-	watched := make(chan struct{})
-	go func() {
-		defer close(watched)
-		c.watchTemplates(watching, loop, reload, log)
-	}()
-	err = loop.Run(ctx)
+	beside, stop := context.WithCancel(ctx)
+	var others sync.WaitGroup
+	others.Go(func() { p.watchTemplates(beside, reload) })
+	others.Go(func() { p.warnOfStrangers(beside) })
+	err = p.loop.Run(ctx)
 	stop()
-	<-watched
+	others.Wait()
+	log.Info("stopped")
 	return err
 }
 
+// program is what runs, put together.
+type program struct {
+	config  Config
+	log     hclog.Logger
+	control *shipfox.ControlPlane
+	backend closer
+	loop    *provisioner.Loop
+	known   stamp // the template file's
+}
+
+func (p *program) close() { _ = p.backend.Close() }
+
 // assemble asks the service who we are and puts the loop together.
-func (c Config) assemble(ctx context.Context, log hclog.Logger, metrics provisioner.Metrics) (*provisioner.Loop, func(), error) {
+func (c Config) assemble(ctx context.Context, log hclog.Logger, metrics provisioner.Metrics) (*program, error) {
+	p := &program{config: c, log: log}
+	p.known.changed(c.TemplatesFile) // before it is read: a change in between shows later
 	templates, warnings, err := c.templates()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	for _, w := range warnings {
 		log.Warn(w.String())
 	}
-	control, err := c.controlPlane(log)
-	if err != nil {
-		return nil, nil, err
+	if p.control, err = c.controlPlane(log); err != nil {
+		return nil, err
 	}
-	identity, err := identify(ctx, control, log)
+	identity, err := identify(ctx, p.control, log)
 	if err != nil {
-		return nil, nil, rejected(err)
+		return nil, rejected(err)
 	}
-	if err := control.CheckTemplates(ctx, len(templates)); err != nil {
-		return nil, nil, err
+	if err := p.control.CheckTemplates(ctx, len(templates)); err != nil {
+		return nil, err
 	}
-	generation, err := control.Generation(ctx)
+	generation, err := p.control.Generation(ctx)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	log.Info("this provisioner", "id", identity.ID, "scope", identity.Scope, "workspace", identity.Workspace, "generation", generation)
-	b, err := c.backend(identity.ID, generation, log)
-	if err != nil {
-		return nil, nil, err
+	if p.backend, err = c.backend(identity.ID, generation, log); err != nil {
+		return nil, err
 	}
-	warnOfStrangers(ctx, b, log)
-	loop, err := provisioner.New(provisioner.Config{
-		ControlPlane: control, Backend: b, Templates: templates, Logger: log, Metrics: metrics, Limits: c.limits(),
+	p.loop, err = provisioner.New(provisioner.Config{
+		ControlPlane: p.control, Backend: p.backend, Templates: templates, Logger: log, Metrics: metrics, Limits: c.limits(),
 	})
 	if err != nil {
-		return nil, nil, errors.Join(err, b.Close())
+		return nil, errors.Join(err, p.backend.Close())
 	}
-	return loop, func() { _ = b.Close() }, nil
+	return p, nil
 }
 
 // rejected says what to do about a token that is refused.
@@ -123,52 +150,27 @@ func rejected(err error) error {
 	return err
 }
 
-// warnOfStrangers counts runners of other owners on the engine, once: they are
-// not touched, and take room.
-func warnOfStrangers(ctx context.Context, b any, log hclog.Logger) {
-	d, ok := b.(*docker.Backend)
+// warnOfStrangers counts runners of other owners on the engine, once, as soon as
+// it answers: they are not touched, and take room.
+func (p *program) warnOfStrangers(ctx context.Context) {
+	d, ok := p.backend.(*docker.Backend)
 	if !ok {
 		return
 	}
-	if n, err := d.Strangers(ctx); err == nil && n > 0 {
-		log.Warn("there are runners of other provisioners on this engine: they are left alone; --adopt-owner takes over those of a former token", "count", n)
-	}
-}
-
-// Check tries all that a start needs and says what it found.
-func (c Config) Check(ctx context.Context, stdout io.Writer) error {
-	var errs []error
-	say := func(what string, err error, detail string) {
-		if err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", what, err))
+	tick := time.NewTicker(10 * time.Second)
+	defer tick.Stop()
+	for {
+		n, err := d.Strangers(ctx)
+		if err == nil {
+			if n > 0 {
+				p.log.Warn("there are runners of other provisioners on this engine: they are left alone; --adopt-owner takes over those of a former token", "count", n)
+			}
 			return
 		}
-		_, _ = fmt.Fprintf(stdout, "%s: %s\n", what, detail)
-	}
-	for _, w := range c.Warnings {
-		_, _ = fmt.Fprintln(stdout, "warning:", w)
-	}
-	templates, _, err := c.templates()
-	say("templates", err, fmt.Sprintf("%d in %s", len(templates), c.TemplatesFile))
-
-	owner, generation := "check", shipfox.Head
-	control, err := c.controlPlane(hclog.NewNullLogger())
-	if err == nil {
-		var identity provisioner.Identity
-		if identity, err = control.Identify(ctx); err == nil {
-			owner = identity.ID
-			if generation, err = control.Generation(ctx); err == nil {
-				err = control.CheckTemplates(ctx, len(templates))
-			}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
 		}
 	}
-	say("token", rejected(err), fmt.Sprintf("accepted by %s, generation %s", c.APIURL, generation))
-
-	b, err := c.backend(owner, generation, hclog.NewNullLogger())
-	if err == nil {
-		_, err = b.List(ctx)
-		err = errors.Join(err, b.Close())
-	}
-	say("backend", err, c.Backend+" answers")
-	return errors.Join(errs...)
 }

@@ -8,11 +8,10 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/hashicorp/go-hclog"
 
 	"github.com/slipway-ci/slipway/tokens"
 )
@@ -42,8 +41,7 @@ var settings = []setting{
 	{env: "SHIPFOX_PROVISIONER_TOKEN", what: "the provisioner token, sf_pt_…; or, better, a file that holds it in SHIPFOX_PROVISIONER_TOKEN_FILE", required: true, set: setToken},
 	{env: "SHIPFOX_PROVISIONER_TEMPLATES_FILE", flag: "templates-file", what: "the template file", required: true,
 		set: text(func(c *Config) *string { return &c.TemplatesFile })},
-	{env: "SHIPFOX_PROVISIONER_DOCKER_HOST", flag: "docker-host", what: "the engine: unix://, tcp:// or ssh://; default DOCKER_HOST, then the local socket",
-		set: text(func(c *Config) *string { return &c.DockerHost })},
+	{env: "SHIPFOX_PROVISIONER_DOCKER_HOST", flag: "docker-host", what: "the engine: unix://, tcp:// or ssh://; default DOCKER_HOST, then the local socket", set: setDockerHost},
 	{env: "SHIPFOX_PROVISIONER_DOCKER_NETWORK", flag: "docker-network", what: "network of runners; unset: one of their own, without traffic between them",
 		set: text(func(c *Config) *string { return &c.DockerNetwork })},
 	{env: "SHIPFOX_PROVISIONER_DOCKER_EXTRA_HOSTS", flag: "docker-extra-hosts", what: "name:address pairs for /etc/hosts, separated by commas", set: setExtraHosts},
@@ -55,21 +53,20 @@ var settings = []setting{
 	{env: "SHIPFOX_PROVISIONER_DOCKER_MAX_RETAINED_FAILED_CONTAINERS", flag: "max-retained-failed-containers", value: "20", what: "how many of them are kept; 0: none",
 		set: number(0, 100000, func(c *Config) *int { return &c.FailedRetentionCount })},
 	{env: "SHIPFOX_PROVISIONER_REGISTRATION_DEADLINE_MS", flag: "registration-deadline-ms", value: "120000", what: "how long a reservation is asked for; 30 s later a runner that never registered is ended",
-		set: milliseconds(1000, func(c *Config) *time.Duration { return &c.RegistrationDeadline })},
-	{env: "SHIPFOX_PROVISIONER_POLL_WAIT_SECONDS", flag: "poll-wait-seconds", value: "30", what: "how long a poll waits for demand", set: setPollWait},
+		set: milliseconds(1, func(c *Config) *time.Duration { return &c.RegistrationDeadline })},
+	{env: "SHIPFOX_PROVISIONER_POLL_WAIT_SECONDS", flag: "poll-wait-seconds", value: "30", what: "how long a poll waits for demand; above 30 is cut, 0 becomes 1", set: setPollWait},
 	{env: "SHIPFOX_PROVISIONER_POLL_INTERVAL_MS", flag: "poll-interval-ms", value: "1000", what: "pause after a poll that came back at once and empty",
 		set: milliseconds(1, func(c *Config) *time.Duration { return &c.PollInterval })},
 	{env: "SHIPFOX_PROVISIONER_POLL_MAX_INTERVAL_MS", flag: "poll-max-interval-ms", value: "5000", what: "what that pause grows to",
 		set: milliseconds(1, func(c *Config) *time.Duration { return &c.PollMaxInterval })},
 	{env: "SHIPFOX_PROVISIONER_CONVERGE_INTERVAL_MS", flag: "converge-interval-ms", value: "1000", what: "how often the engine is listed while it tells no events; else it is listed on its events and every 10 s",
-		set: milliseconds(100, func(c *Config) *time.Duration { return &c.ConvergeInterval })},
+		set: milliseconds(1, func(c *Config) *time.Duration { return &c.ConvergeInterval })},
 	{env: "SHIPFOX_PROVISIONER_MAX_RESERVATIONS", flag: "max-reservations", value: "250", what: "runners that one poll may ask for; above 1000 is cut", set: setMaxReservations},
 	{env: "SHIPFOX_PROVISIONER_RUNNER_INSTANCE_BATCH_SIZE", flag: "runner-instance-batch-size", value: "250", what: "runners of one mint; above 500 is cut", set: setBatch},
-	{env: "SHIPFOX_PROVISIONER_REGISTRATION_TOKEN_BATCH_SIZE", flag: "registration-token-batch-size", what: "the same, under its older name", set: setBatch},
-	{env: "SHIPFOX_RUNNER_POLL_MAX_DURATION_MS", flag: "runner-poll-max-duration-ms", value: "300000", what: "how long a runner waits for its job",
-		set: milliseconds(1000, func(c *Config) *time.Duration { return &c.RunnerPollMax })},
+	{env: "SHIPFOX_PROVISIONER_REGISTRATION_TOKEN_BATCH_SIZE", flag: "registration-token-batch-size", what: "the same, under its older name; the newer one wins", set: setOldBatch},
+	{env: "SHIPFOX_RUNNER_POLL_MAX_DURATION_MS", flag: "runner-poll-max-duration-ms", value: "300000", what: "how long a runner waits for its job; 0: for ever", set: setRunnerPollMax},
 	{env: "SHIPFOX_RUNNER_MAX_LIFETIME_SECONDS", flag: "runner-max-lifetime-seconds", value: "3600", what: "how long a runner lives; it is removed 60 s after", set: setMaxLifetime},
-	{env: "LOG_LEVEL", flag: "log-level", value: "info", what: "trace, debug, info, warn or error", set: setLogLevel},
+	{env: "LOG_LEVEL", flag: "log-level", value: "info", what: "trace, debug, info, warn, error, fatal or silent", set: setLogLevel},
 	{env: "LOG_PRETTY", flag: "log-pretty", value: "false", what: "true: lines for people; false: JSON", set: setPretty},
 	{env: "LOG_FILE", flag: "log-file", what: "file that the log is appended to; unset: standard error",
 		set: text(func(c *Config) *string { return &c.LogFile })},
@@ -94,7 +91,7 @@ func Load(flags map[string]string, getenv func(string) string) (Config, error) {
 		errs []error
 	)
 	for _, s := range settings {
-		name, value := s.env, getenv(s.env)
+		name, value, given := s.env, getenv(s.env), false
 		if s.env == "SHIPFOX_PROVISIONER_TOKEN" && value == "" {
 			var err error
 			if name, value, err = tokenFile(getenv); err != nil {
@@ -102,11 +99,12 @@ func Load(flags map[string]string, getenv func(string) string) (Config, error) {
 				continue
 			}
 		}
-		if given, ok := flags[s.flag]; ok && s.flag != "" {
-			name, value = "--"+s.flag, given
+		if flag, ok := flags[s.flag]; ok && s.flag != "" {
+			name, value = "--"+s.flag, flag
 		}
+		given = value != ""
 		if s.env == "SLIPWAY_HTTP_ADDR" {
-			c.httpAddrGiven = value != ""
+			c.httpAddrGiven = given
 		}
 		switch {
 		case value == "" && s.required:
@@ -119,6 +117,10 @@ func Load(flags map[string]string, getenv func(string) string) (Config, error) {
 		}
 		if err := s.set(&c, value); err != nil {
 			errs = append(errs, fmt.Errorf("%s %w", name, err))
+			continue
+		}
+		if s.env == "SHIPFOX_PROVISIONER_RUNNER_INSTANCE_BATCH_SIZE" {
+			c.batchGiven = given
 		}
 	}
 	if c.RunnerAPIURL == "" {
@@ -127,8 +129,11 @@ func Load(flags map[string]string, getenv func(string) string) (Config, error) {
 	if len(c.DockerLogOptions) > 0 && c.DockerLogDriver == "" {
 		errs = append(errs, errors.New("SHIPFOX_PROVISIONER_DOCKER_LOG_OPTIONS is set without SHIPFOX_PROVISIONER_DOCKER_LOG_DRIVER: options belong to a driver"))
 	}
-	if c.PollMaxInterval < c.PollInterval {
+	if c.PollMaxInterval > 0 && c.PollMaxInterval < c.PollInterval {
 		errs = append(errs, fmt.Errorf("SHIPFOX_PROVISIONER_POLL_MAX_INTERVAL_MS is %d: it must not be below the interval, %d", c.PollMaxInterval.Milliseconds(), c.PollInterval.Milliseconds()))
+	}
+	if c.Backend == "process" && c.AdoptOwner != "" {
+		c.Warnings = append(c.Warnings, "SLIPWAY_ADOPT_OWNER is passed over: it is for containers, and the backend is process")
 	}
 	return c, errors.Join(errs...)
 }
@@ -188,25 +193,41 @@ func number(least, most int, field func(*Config) *int) func(*Config, string) err
 	}
 }
 
-// week is the longest time that any setting takes.
-const week = 7 * 24 * time.Hour
+// longest is what any time may be set to.
+const longest = 366 * 24 * time.Hour
 
 func milliseconds(least int, field func(*Config) *time.Duration) func(*Config, string) error {
 	return func(c *Config, value string) error {
-		n, err := whole(value, least, int(week.Milliseconds()))
+		n, err := whole(value, least, int(longest.Milliseconds()))
 		*field(c) = time.Duration(n) * time.Millisecond
 		return err
 	}
 }
 
 func setPollWait(c *Config, value string) error {
-	n, err := whole(value, 1, 30)
+	n, err := whole(value, 0, int(longest.Seconds()))
+	if err != nil {
+		return err
+	}
+	if cut := min(max(n, 1), 30); cut != n {
+		c.Warnings = append(c.Warnings, fmt.Sprintf("SHIPFOX_PROVISIONER_POLL_WAIT_SECONDS is %d: taken for %d; the service answers as soon as there is demand", n, cut))
+		n = cut
+	}
 	c.PollWait = time.Duration(n) * time.Second
+	return nil
+}
+
+func setRunnerPollMax(c *Config, value string) error {
+	n, err := whole(value, 0, int(longest.Milliseconds()))
+	c.RunnerPollMax = time.Duration(n) * time.Millisecond
+	if n == 0 {
+		c.RunnerPollMax = -1 // for ever
+	}
 	return err
 }
 
 func setMaxLifetime(c *Config, value string) error {
-	n, err := whole(value, 1, int(week.Seconds()))
+	n, err := whole(value, 1, int(longest.Seconds()))
 	c.RunnerMaxLifetime = time.Duration(n) * time.Second
 	return err
 }
@@ -229,6 +250,23 @@ func setBatch(c *Config, value string) error {
 	return err
 }
 
+func setOldBatch(c *Config, value string) error {
+	if c.batchGiven {
+		c.Warnings = append(c.Warnings, "SHIPFOX_PROVISIONER_REGISTRATION_TOKEN_BATCH_SIZE is passed over: its newer name is set too")
+		return nil
+	}
+	return setBatch(c, value)
+}
+
+func setDockerHost(c *Config, value string) error {
+	scheme, rest, ok := strings.Cut(value, "://")
+	if !ok || rest == "" || !slices.Contains([]string{"unix", "tcp", "ssh", "http", "https"}, scheme) {
+		return fmt.Errorf("is %q: unix:///path, tcp://host:port or ssh://user@host is needed", value)
+	}
+	c.DockerHost = value
+	return nil
+}
+
 func setExtraHosts(c *Config, value string) error {
 	for pair := range strings.SplitSeq(value, ",") {
 		pair = strings.TrimSpace(pair)
@@ -244,22 +282,34 @@ func setExtraHosts(c *Config, value string) error {
 func setLogOptions(c *Config, value string) error {
 	var options map[string]string
 	if err := json.Unmarshal([]byte(value), &options); err != nil || options == nil {
-		return fmt.Errorf("is %q: a JSON object of strings is needed, such as {\"max-size\":\"10m\"}", value)
+		// The value is not told: drivers take credentials in their options.
+		return errors.New(`is not shown, since it may hold secrets: a JSON object of strings is needed, such as {"max-size":"10m"}`)
 	}
 	c.DockerLogOptions = options
 	return nil
 }
 
+// levels are the names that the reference takes, in our log's words.
+var levels = map[string]string{
+	"trace": "trace", "debug": "debug", "info": "info", "warn": "warn", "error": "error", "fatal": "error", "silent": "off",
+}
+
 func setLogLevel(c *Config, value string) error {
-	if hclog.LevelFromString(value) == hclog.NoLevel {
-		return fmt.Errorf("is %q: trace, debug, info, warn or error is allowed", value)
+	level, ok := levels[strings.ToLower(value)]
+	if !ok {
+		return fmt.Errorf("is %q: trace, debug, info, warn, error, fatal or silent is allowed", value)
 	}
-	c.LogLevel = value
+	c.LogLevel = level
 	return nil
 }
 
-func setPretty(c *Config, value string) (err error) {
-	if c.LogPretty, err = strconv.ParseBool(value); err != nil {
+func setPretty(c *Config, value string) error {
+	switch strings.ToLower(value) {
+	case "true", "t", "yes", "y", "on", "1":
+		c.LogPretty = true
+	case "false", "f", "no", "n", "off", "0":
+		c.LogPretty = false
+	default:
 		return fmt.Errorf("is %q: true or false is allowed", value)
 	}
 	return nil

@@ -27,6 +27,7 @@ func (c *ControlPlane) Announce(ctx context.Context, r provisioner.Ref) error {
 	attached, err := c.attach(ctx, r)
 	if e := asAPI(err); err != nil && (e == nil || !e.definite()) {
 		if _, err = c.attach(ctx, r); err == nil {
+			c.observe(r.ID)
 			return nil
 		}
 	}
@@ -34,15 +35,19 @@ func (c *ControlPlane) Announce(ctx context.Context, r provisioner.Ref) error {
 	case err != nil:
 		c.forgetGeneration(err)
 		return err
-	case !attached:
-		return fmt.Errorf("shipfox: attach runner %s: %w", r.ID, provisioner.ErrRefused)
-	default:
+	case attached:
+		c.observe(r.ID)
 		return nil
+	default:
+		return fmt.Errorf("shipfox: attach runner %s: %w", r.ID, provisioner.ErrRefused)
 	}
 }
 
 func (c *ControlPlane) attach(ctx context.Context, r provisioner.Ref) (bool, error) {
 	instance := r.Labels[LabelInstance]
+	if instance == "" {
+		return false, nil // minted while the service spoke another generation
+	}
 	var answer struct {
 		Attached bool `json:"attached"`
 	}

@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -27,6 +28,8 @@ type stub struct {
 
 	mu    sync.Mutex
 	calls []string // path and body
+
+	url string
 }
 
 func newStub(t *testing.T, generation shipfox.Generation) (*stub, *shipfox.ControlPlane) {
@@ -34,6 +37,7 @@ func newStub(t *testing.T, generation shipfox.Generation) (*stub, *shipfox.Contr
 	s.speaks(generation)
 	server := httptest.NewServer(s)
 	t.Cleanup(server.Close)
+	s.url = server.URL
 	c, err := shipfox.New(shipfox.Config{URL: server.URL + "/", Token: tokens.New(tokens.Provisioner), BatchSize: 2})
 	require.NoError(t, err)
 	return s, c
@@ -76,12 +80,8 @@ func lost(http.ResponseWriter, string) { panic(http.ErrAbortHandler) }
 
 // turns answers with each of fs in turn, with the last from then on.
 func turns(fs ...func(http.ResponseWriter, string)) func(http.ResponseWriter, string) {
-	n := 0
-	return func(w http.ResponseWriter, body string) {
-		f := fs[min(n, len(fs)-1)]
-		n++
-		f(w, body)
-	}
+	var n atomic.Int64
+	return func(w http.ResponseWriter, body string) { fs[min(int(n.Add(1)), len(fs))-1](w, body) }
 }
 
 func (s *stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -102,6 +102,12 @@ func (s *stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		_, _ = io.WriteString(w, `{"accepted":1}`)
 	}
+}
+
+func (s *stub) all() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]string(nil), s.calls...)
 }
 
 // to are the bodies that were sent to a route.

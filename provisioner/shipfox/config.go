@@ -48,7 +48,8 @@ type Config struct {
 	ProviderKind string
 	// BatchSize bounds the runners of one mint; default 250; above 500 is cut.
 	BatchSize int
-	// PollMaxDuration is how long a runner waits for its job; default 5 min.
+	// PollMaxDuration is how long a runner waits for its job; default 5 min;
+	// negative: for ever.
 	PollMaxDuration time.Duration
 	// MaxLifetime is how long a runner may live, as it is told; default 1 h.
 	MaxLifetime time.Duration
@@ -80,7 +81,9 @@ func (c Config) withDefaults() Config {
 		c.MaxLifetime = defaultRunnerMaxLife
 	}
 	if c.Client == nil {
-		c.Client = &http.Client{Transport: http.DefaultTransport.(*http.Transport).Clone()}
+		transport := http.DefaultTransport.(*http.Transport).Clone()
+		transport.MaxIdleConnsPerHost = 32 // runners are announced side by side
+		c.Client = &http.Client{Transport: transport}
 	}
 	if c.Logger == nil {
 		c.Logger = hclog.NewNullLogger()

@@ -21,9 +21,10 @@ type ControlPlane struct {
 	client     *client
 	log        hclog.Logger
 	generation atomic.Value // Generation; empty: to be found out
+	workspace  atomic.Value // string: the token's own workspace, once it is known
 
 	mu         sync.Mutex
-	observed   []string        // the ids of the last Facts, for Retire: never a subset
+	observed   []string        // the ids of the last Facts, and of runners told of since, for Retire: never a subset
 	unreported bool            // the last report was not accepted
 	registered map[string]bool // runners that are known to be registered
 }
@@ -66,5 +67,6 @@ func (c *ControlPlane) Identify(ctx context.Context) (provisioner.Identity, erro
 	if _, err := c.Generation(ctx); err != nil {
 		return provisioner.Identity{}, err
 	}
+	c.workspace.Store(me.Workspace)
 	return provisioner.Identity{ID: me.ID, Scope: me.Scope, Workspace: me.Workspace}, nil
 }

@@ -78,11 +78,15 @@ func noRoute(err error) bool {
 	return e != nil && e.Status == http.StatusNotFound && e.Code == "not-found"
 }
 
-// retryAfter reads the header (RFC 9110, section 10.2.3) in its seconds form,
-// or the body's details, which the service sends beside it.
+// retryAfter reads the header (RFC 9110, section 10.2.3), or the body's details,
+// which the service sends beside it. A date is taken against the answer's own.
 func retryAfter(h http.Header, details json.RawMessage) time.Duration {
 	if seconds, err := strconv.Atoi(h.Get("Retry-After")); err == nil && seconds > 0 {
 		return time.Duration(seconds) * time.Second
+	}
+	until, err := http.ParseTime(h.Get("Retry-After"))
+	if date, unknown := http.ParseTime(h.Get("Date")); err == nil && unknown == nil && until.After(date) {
+		return until.Sub(date)
 	}
 	var d struct {
 		Seconds int `json:"retry_after_seconds"`

@@ -70,15 +70,15 @@ func (c *ControlPlane) Facts(ctx context.Context, runners []provisioner.Ref) ([]
 	return facts, nil
 }
 
-// fact is what a row tells. A runner that does not show is known not to be
-// registered in the older generations; at head it is unknown: the service shows
-// no runner before it is assigned.
+// fact is what a row tells. A runner without a session is known not to be
+// registered in the older generations, if the service knows it at all; at head it
+// is unknown: the service shows no runner before it is assigned.
 func (c *ControlPlane) fact(g Generation, r provisioner.Ref, row row, told bool) provisioner.Fact {
 	fact := provisioner.Fact{Runner: r.ID}
 	switch {
 	case c.isRegistered(r.ID) || told && row.shown(g):
 		fact.Registered = provisioner.Yes
-	case g != Head && told:
+	case g != Head && row.State != nil:
 		fact.Registered = provisioner.No
 	}
 	if row.Job != nil {
@@ -107,7 +107,7 @@ func (c *ControlPlane) reconcile(ctx context.Context, g Generation, ids []string
 		Runners []row `json:"runners"`
 	}
 	n := generations[g]
-	k := call{method: http.MethodPost, path: n.reconcile, body: map[string][]string{n.observed: ids}, answer: &answer, limit: callTimeout}
+	k := call{method: http.MethodPost, path: n.reconcile, body: map[string][]string{n.observed: append([]string{}, ids...)}, answer: &answer, limit: callTimeout}
 	if g == Head {
 		k.header = map[string]string{"x-shipfox-reconcile-intended-reservation": "1"}
 	}
@@ -173,6 +173,7 @@ func (c *ControlPlane) assign(ctx context.Context, reservation string, group []p
 	case hasStatus(err, http.StatusNotFound, http.StatusConflict) && !noRoute(err):
 		return provisioner.No
 	default:
+		c.forgetGeneration(err)
 		c.log.Debug("assignments", "reservation", reservation, "err", err)
 		return provisioner.Unknown
 	}
@@ -191,6 +192,18 @@ func (c *ControlPlane) remember(ids []string) {
 		}
 	}
 	c.registered = still
+}
+
+// observe adds runners that the service was told of to those of the last
+// question. One too many does no harm.
+func (c *ControlPlane) observe(ids ...string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, id := range ids {
+		if !slices.Contains(c.observed, id) {
+			c.observed = append(c.observed, id)
+		}
+	}
 }
 
 func (c *ControlPlane) setRegistered(id string) {

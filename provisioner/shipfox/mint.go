@@ -83,7 +83,7 @@ func (c *ControlPlane) mintInstances(ctx context.Context, batch []provisioner.Mi
 		env["SHIPFOX_RUNNER_BOOTSTRAP_TOKEN"] = instance.Token
 		env["SHIPFOX_RUNNER_PROVIDER_KIND"] = c.config.ProviderKind
 		minted = append(minted, provisioner.Registration{
-			Runner: batch[i].Runner, Env: env, Labels: map[string]string{LabelInstance: instance.ID}, Lifetime: bootstrapLifetime,
+			Runner: batch[i].Runner, Env: env, Labels: c.labels(LabelInstance, instance.ID), Lifetime: bootstrapLifetime,
 		})
 	}
 	return minted, nil
@@ -150,9 +150,22 @@ func (c *ControlPlane) mintTokensOnce(ctx context.Context, g Generation, batch [
 		_ = json.Unmarshal(token["expires_at"], &expires)
 		env := c.environment(request)
 		env["SHIPFOX_RUNNER_REGISTRATION_TOKEN"] = secret
-		minted = append(minted, provisioner.Registration{Runner: id, Env: env, Lifetime: life(said.date, expires, bootstrapLifetime)})
+		minted = append(minted, provisioner.Registration{Runner: id, Env: env, Labels: c.labels(), Lifetime: life(said.date, expires, bootstrapLifetime)})
 	}
 	return minted, nil
+}
+
+// labels are pairs, and the token's own workspace, where it has one: a grant
+// names its workspace for installation-wide tokens alone.
+func (c *ControlPlane) labels(pairs ...string) map[string]string {
+	labels := map[string]string{}
+	for i := 0; i+1 < len(pairs); i += 2 {
+		labels[pairs[i]] = pairs[i+1]
+	}
+	if workspace, _ := c.workspace.Load().(string); workspace != "" {
+		labels[provisioner.LabelWorkspace] = workspace
+	}
+	return labels
 }
 
 // environment is what every generation's runner starts with.
@@ -160,7 +173,7 @@ func (c *ControlPlane) environment(r provisioner.MintRequest) map[string]string 
 	return map[string]string{
 		"SHIPFOX_API_URL":                     c.config.RunnerURL,
 		"SHIPFOX_RUNNER_LABELS":               strings.Join(r.Labels, ","),
-		"SHIPFOX_POLL_MAX_DURATION_MS":        strconv.FormatInt(c.config.PollMaxDuration.Milliseconds(), 10),
+		"SHIPFOX_POLL_MAX_DURATION_MS":        strconv.FormatInt(max(c.config.PollMaxDuration.Milliseconds(), 0), 10),
 		"SHIPFOX_RUNNER_MAX_LIFETIME_SECONDS": strconv.Itoa(seconds(c.config.MaxLifetime)),
 	}
 }

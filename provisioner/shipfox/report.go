@@ -12,13 +12,17 @@ import (
 )
 
 // Report sends events, in as many requests as the API's limits call for. All of
-// them may be sent again: the service takes a runner's state only upwards.
+// them may be sent again: the service takes a runner's state only upwards. One
+// bad event has the whole request refused: the halves are sent again, until the
+// bad ones stand alone. The others were accepted then, and the error is
+// ErrRejected.
 func (c *ControlPlane) Report(ctx context.Context, events []provisioner.Event) error {
 	err := c.report(ctx, events)
+	rejected := hasStatus(err, http.StatusBadRequest)
 	c.mu.Lock()
-	c.unreported = err != nil
+	c.unreported = err != nil && !rejected
 	c.mu.Unlock()
-	if hasStatus(err, http.StatusBadRequest) {
+	if rejected {
 		return fmt.Errorf("%w: %w", err, provisioner.ErrRejected)
 	}
 	return err
@@ -29,32 +33,68 @@ func (c *ControlPlane) report(ctx context.Context, events []provisioner.Event) e
 	if err != nil {
 		return err
 	}
-	for _, body := range c.split(g, events) {
-		var answer struct {
-			Accepted int `json:"accepted"`
+	var rejected error
+	for _, batch := range c.split(g, events) {
+		err := c.sendHalving(ctx, g, batch)
+		if hasStatus(err, http.StatusBadRequest) {
+			rejected = err
+			continue
 		}
-		if _, err := c.client.post(ctx, generations[g].report, body, &answer); err != nil {
+		if err != nil {
 			c.forgetGeneration(err)
 			return err
 		}
 	}
-	return nil
+	for _, e := range events {
+		if !e.State.Terminal() {
+			c.observe(e.Runner)
+		}
+	}
+	return rejected
 }
 
-// split makes bodies of at most 1000 events and well under 1 MiB.
-func (c *ControlPlane) split(g Generation, events []provisioner.Event) []any {
+// sendHalving sends a batch, and its halves where it is refused as a whole. The
+// last refusal of a single event is the result.
+func (c *ControlPlane) sendHalving(ctx context.Context, g Generation, batch []json.RawMessage) error {
+	var answer struct {
+		Accepted int `json:"accepted"`
+	}
+	_, err := c.client.post(ctx, generations[g].report, map[string][]json.RawMessage{"events": batch}, &answer)
+	if !hasStatus(err, http.StatusBadRequest) || len(batch) == 1 {
+		return err
+	}
+	var rejected error
+	for _, half := range [][]json.RawMessage{batch[:len(batch)/2], batch[len(batch)/2:]} {
+		err := c.sendHalving(ctx, g, half)
+		if err != nil && !hasStatus(err, http.StatusBadRequest) {
+			return err
+		}
+		if err != nil {
+			rejected = err
+		}
+	}
+	return rejected
+}
+
+// split makes batches of at most 1000 events and well under 1 MiB. A runner
+// without labels, which is none that a provisioner launched, can't be told of.
+func (c *ControlPlane) split(g Generation, events []provisioner.Event) [][]json.RawMessage {
 	var (
-		bodies []any
-		batch  []json.RawMessage
-		size   int
+		batches [][]json.RawMessage
+		batch   []json.RawMessage
+		size    int
 	)
 	flush := func() {
 		if len(batch) > 0 {
-			bodies = append(bodies, map[string][]json.RawMessage{"events": batch})
+			batches = append(batches, batch)
 		}
 		batch, size = nil, 0
 	}
 	for _, e := range events {
+		if e.Labels[provisioner.LabelLabels] == "" {
+			c.log.Warn("a runner without labels is not reported", "runner", e.Runner, "state", e.State)
+			continue
+		}
 		text, err := json.Marshal(c.event(g, e))
 		if err != nil {
 			continue // strings alone: it can't fail
@@ -65,7 +105,7 @@ func (c *ControlPlane) split(g Generation, events []provisioner.Event) []any {
 		batch, size = append(batch, text), size+len(text)+1
 	}
 	flush()
-	return bodies
+	return batches
 }
 
 // event is an event in a generation's words. At head the instance is named once

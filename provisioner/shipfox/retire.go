@@ -17,9 +17,17 @@ const reasonDeadline = "registration-deadline"
 // is told before they are removed: a late enrolment lifts "stopping", a
 // terminal state it does not. What can't be told now is kept.
 func (c *ControlPlane) Retire(ctx context.Context, runners []provisioner.Ref) (retired []string, err error) {
+	if len(runners) == 0 {
+		return nil, nil
+	}
 	g, err := c.Generation(ctx)
 	if err != nil {
 		return nil, err
+	}
+	if g != Head {
+		if runners, err = c.known(ctx, g, runners); err != nil || len(runners) == 0 {
+			return nil, err
+		}
 	}
 	if err := c.tell(ctx, runners, provisioner.EventStopping); err != nil {
 		return nil, err
@@ -47,6 +55,16 @@ func (c *ControlPlane) Retire(ctx context.Context, runners []provisioner.Ref) (r
 		retired = append(retired, r.ID)
 	}
 	return retired, nil
+}
+
+// known are those of which the service knows: a report would make a row of one
+// that it does not. At head it shows none that is not assigned.
+func (c *ControlPlane) known(ctx context.Context, g Generation, runners []provisioner.Ref) ([]provisioner.Ref, error) {
+	rows, err := c.reconcile(ctx, g, c.withObserved(runners))
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(slices.Clone(runners), func(r provisioner.Ref) bool { return rows[r.ID].State == nil }), nil
 }
 
 func (c *ControlPlane) tell(ctx context.Context, runners []provisioner.Ref, state provisioner.EventState) error {
