@@ -96,6 +96,7 @@ const (
 	repollSpacing    = time.Second            // between two polls when one is sent anew
 	factsSpacing     = time.Second            // between two asks
 	reportPatience   = 10 * time.Minute       // an ended runner waits so long for its report
+	watchFor         = 5 * time.Minute        // a watch begins anew: its connection may have died in silence
 	preparedFor      = time.Minute            // an image that was there is looked for again after this
 	crashWindow      = 30 * time.Second       // "soon after start"
 	idleCrashes      = 3                      // clean exits without a job in a row that count as a crash

@@ -167,9 +167,15 @@ func (r *run) watch() {
 		pause := newBackOff(time.Second, 30*time.Second)
 		for r.work.Err() == nil {
 			began := time.Now()
-			err := backend.Watch(r.work, r.config.Backend, func() { r.hint(true) })
+			ctx, cancel := context.WithTimeout(r.work, watchFor)
+			err := backend.Watch(ctx, r.config.Backend, func() { r.hint(true) })
+			over := ctx.Err() != nil
+			cancel()
 			if isUnsupported(err) {
 				return
+			}
+			if over {
+				continue
 			}
 			if time.Since(began) > time.Minute {
 				pause.Reset()

@@ -32,6 +32,28 @@ func dockerFigure(ctx context.Context) (string, error) {
 		values["ratio"], values["ms/launch"], values["ms/straight"], bar, verdict(values["ratio"] <= bar)), nil
 }
 
+// standaloneFigure runs the provisioner as a process: 100 jobs against the raw
+// engine, and what it costs while it waits, alone and with 100 live runners.
+func standaloneFigure(ctx context.Context) (string, error) {
+	v, err := goBenchmark(ctx, "./internal/standalone", "BenchmarkProvisioner", "1x")
+	if err != nil {
+		return "", err
+	}
+	var parts []string
+	for _, f := range []struct {
+		what, unit string
+		bar        float64
+	}{
+		{"100 jobs until 100 containers run, times the raw engine", "ratio", 1.15},
+		{"idle memory in MB", "idle-MB", 30}, {"idle % of a core", "idle-cpu%", 0.2},
+		{"with 100 runners memory in MB", "live-MB", 45}, {"with 100 runners % of a core", "live-cpu%", 0.5},
+		{"start to ready in ms", "ready-ms", 300},
+	} {
+		parts = append(parts, fmt.Sprintf("%s: %.3g; bar %g: %s", f.what, v[f.unit], f.bar, verdict(v[f.unit] <= f.bar)))
+	}
+	return strings.Join(parts, "\n           "), nil
+}
+
 // goBenchmark runs one benchmark and returns its values by unit.
 func goBenchmark(ctx context.Context, pkg, name, length string) (map[string]float64, error) {
 	out, err := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", "^"+name+"$", "-benchtime", length, pkg).CombinedOutput()

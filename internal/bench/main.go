@@ -4,7 +4,7 @@
 // machine, and on what else it does.
 //
 // Usage: go run ./internal/bench [NAME…], from the module's root; names are
-// plan, grant, launch and docker.
+// plan, grant, launch, docker and standalone (the provisioner as a process; some minutes).
 package main
 
 import (
@@ -28,6 +28,7 @@ var figures = []figure{
 	{"grant", grantFigure},
 	{"launch", launchFigure},
 	{"docker", dockerFigure},
+	{"standalone", standaloneFigure},
 }
 
 func main() {
@@ -49,7 +50,7 @@ func main() {
 			failed = true
 			line = "not measured: " + strings.Join(strings.Fields(err.Error()), " ")
 		}
-		fmt.Printf("%-7s %s\n", f.name, line)
+		fmt.Printf("%-10s %s\n", f.name, line)
 	}
 	if failed {
 		os.Exit(1)

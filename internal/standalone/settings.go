@@ -59,7 +59,7 @@ var settings = []setting{
 		set: milliseconds(1, func(c *Config) *time.Duration { return &c.PollInterval })},
 	{env: "SHIPFOX_PROVISIONER_POLL_MAX_INTERVAL_MS", flag: "poll-max-interval-ms", value: "5000", what: "what that pause grows to",
 		set: milliseconds(1, func(c *Config) *time.Duration { return &c.PollMaxInterval })},
-	{env: "SHIPFOX_PROVISIONER_CONVERGE_INTERVAL_MS", flag: "converge-interval-ms", value: "1000", what: "how often the engine is listed while it tells no events; else it is listed on its events and every 10 s",
+	{env: "SHIPFOX_PROVISIONER_CONVERGE_INTERVAL_MS", flag: "converge-interval-ms", value: "1000", what: "how often the engine is listed while it tells no events; else it is listed on its events and every 20 s",
 		set: milliseconds(1, func(c *Config) *time.Duration { return &c.ConvergeInterval })},
 	{env: "SHIPFOX_PROVISIONER_MAX_RESERVATIONS", flag: "max-reservations", value: "250", what: "runners that one poll may ask for; above 1000 is cut", set: setMaxReservations},
 	{env: "SHIPFOX_PROVISIONER_RUNNER_INSTANCE_BATCH_SIZE", flag: "runner-instance-batch-size", value: "250", what: "runners of one mint; above 500 is cut", set: setBatch},
