@@ -232,6 +232,11 @@ func TestConfigIsChecked(t *testing.T) {
 		"RunnerListen": {DataDir: "x", RunnerListen: []string{"1.2.3.4"}},
 		"RunnerURL":    {DataDir: "x", RunnerURL: "localhost:8570"},
 		"Shutdown":     {DataDir: "x", ShutdownTimeout: -1},
+		"LeaseTTL":     {DataDir: "x", LeaseTTL: 10 * time.Second},
+		"JobTimeout":   {DataDir: "x", JobTimeout: -1},
+		"KeepJobs":     {DataDir: "x", KeepJobs: -1},
+		"KeepEvents":   {DataDir: "x", KeepEvents: -1},
+		"MinFree":      {DataDir: "x", MinFreePercent: 101},
 	} {
 		_, err := hub.Open(t.Context(), c)
 		require.ErrorIs(t, err, hub.ErrConfig, field)

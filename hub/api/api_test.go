@@ -1,14 +1,18 @@
 package api_test
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/stretchr/testify/require"
 
 	"github.com/slipway-ci/slipway/hub/api"
@@ -295,4 +299,18 @@ func TestOpenAPI(t *testing.T) {
 		path = strings.TrimPrefix(strings.ReplaceAll(path, "{id}", "x"), "/api/v1/")
 		require.Contains(t, []int{http.StatusUnauthorized}, h.do(method, path, nil).status, "%s must need a token", route)
 	}
+}
+
+// A client that gives up, or a hub that stops, is no error for the log.
+func TestAnEndedRequestIsNoFault(t *testing.T) {
+	var log bytes.Buffer
+	h := newHub(t, func(c *api.Config) { c.Logger = hclog.New(&hclog.LoggerOptions{Output: &log, Level: hclog.Trace}) })
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	request := httptest.NewRequestWithContext(ctx, http.MethodGet, "/api/v1/jobs", nil)
+	request.Header.Set("Authorization", "Bearer "+h.token)
+	answer := httptest.NewRecorder()
+	h.server.Config.Handler.ServeHTTP(answer, request)
+	require.Equal(t, http.StatusServiceUnavailable, answer.Code, answer.Body.String())
+	require.NotContains(t, log.String(), "ERROR")
 }

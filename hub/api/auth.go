@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"errors"
 	"net"
 	"net/http"
@@ -46,6 +47,8 @@ func (s *server) refusal(err error) *Problem {
 		return newProblem(http.StatusUnauthorized, "token-revoked", "this token was revoked")
 	case errors.Is(err, queue.ErrTokenExpired):
 		return newProblem(http.StatusUnauthorized, "token-expired", "this token has expired")
+	case errors.Is(err, context.Canceled):
+		return stopping()
 	}
 	s.Logger.Error("authentication failed", "err", err)
 	return newProblem(http.StatusInternalServerError, "internal", "internal error: see the hub's log")

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -76,6 +77,12 @@ var locations = map[string]string{
 	"timeout": "body.timeout_seconds", "key": "header.Idempotency-Key", "cursor": "query.cursor", "lifetime": "body.expires_in_seconds",
 }
 
+// stopping answers a request that was ended: its client is gone and reads nothing,
+// or the hub stops. Neither is a fault.
+func stopping() *Problem {
+	return newProblem(http.StatusServiceUnavailable, "stopping", "the hub is stopping: ask again later")
+}
+
 // problem turns an error of the queue into an answer. What is not known is told
 // to the log alone.
 func (s *server) problem(err error) error {
@@ -93,6 +100,8 @@ func (s *server) problem(err error) error {
 		return newProblem(http.StatusNotFound, "not-found", "there is none with this id")
 	case errors.Is(err, queue.ErrKeyReused):
 		return newProblem(http.StatusConflict, "idempotency-key-reused", "another job was submitted with this Idempotency-Key")
+	case errors.Is(err, context.Canceled):
+		return stopping()
 	case errors.Is(err, queue.ErrStorageFull), storage.IsFull(err):
 		return newProblem(http.StatusInsufficientStorage, "storage-full", "the hub's disk is too full for anything new")
 	}

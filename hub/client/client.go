@@ -121,10 +121,14 @@ func unreachable(ctx context.Context, err error) error {
 	return fmt.Errorf("%w: %w", ErrUnreachable, err)
 }
 
-// readError reads a problem document, or makes one of what came instead.
+// readError reads a problem document, or makes one of what came instead. A 404
+// without one does not come from a hub.
 func readError(res *http.Response) error {
 	e := &Error{}
-	_ = json.NewDecoder(io.LimitReader(res.Body, maxErrorBody)).Decode(e)
+	err := json.NewDecoder(io.LimitReader(res.Body, maxErrorBody)).Decode(e)
+	if res.StatusCode == http.StatusNotFound && (err != nil || e.Type == "") {
+		e.Detail = fmt.Sprintf("404 from %s, and not a Slipway hub's: is the hub's URL right?", res.Request.URL.Redacted())
+	}
 	e.Status = res.StatusCode
 	if e.Title == "" {
 		e.Title = http.StatusText(res.StatusCode)

@@ -176,6 +176,16 @@ func TestErrorsAreTold(t *testing.T) {
 	}
 }
 
+func TestWhatIsNoHubIsTold(t *testing.T) {
+	server := httptest.NewServer(http.NotFoundHandler())
+	defer server.Close()
+	c, err := client.New(client.Config{URL: server.URL, Token: tokens.New(tokens.Admin).Reveal()})
+	require.NoError(t, err)
+	_, err = c.Job(t.Context(), "some")
+	require.ErrorContains(t, err, "not a Slipway hub's")
+	require.NotErrorIs(t, err, client.ErrNotFound, "it knows nothing of the hub's jobs")
+}
+
 func TestTokens(t *testing.T) {
 	h, ctx := newHub(t), t.Context()
 	made, err := h.client.CreateToken(ctx, client.TokenSpec{Kind: "admin", Name: "second"})

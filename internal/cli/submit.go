@@ -71,7 +71,9 @@ func (s *submission) read(c *cobra.Command, args []string) error {
 		if err != nil {
 			return fmt.Errorf("read the script from standard input: %w", err)
 		}
-		s.spec.Run = string(script)
+		if s.spec.Run = string(script); s.spec.Run == "" {
+			return command.Usage(c, "standard input is empty: --run - reads the script from it")
+		}
 	}
 	for _, entry := range s.env {
 		name, value, given := strings.Cut(entry, "=")

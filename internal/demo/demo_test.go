@@ -122,6 +122,17 @@ func TestEveryJobGoesTheWholeWay(t *testing.T) {
 	require.True(t, strings.HasSuffix(text, "\ndemo: 6 of 6 jobs succeeded\n"), text)
 }
 
+// A runner that ended makes room for the next job at once: no poll of 30 s is
+// waited out with jobs in the queue.
+func TestMoreJobsThanRoomAreDoneWithoutAPause(t *testing.T) {
+	alone(t)
+	var out output
+	began := time.Now()
+	require.NoError(t, Run(t.Context(), Config{Jobs: 16, Backend: BackendProcess, Out: &out}), out.String())
+	require.Contains(t, out.String(), "demo: 16 of 16 jobs succeeded")
+	require.Less(t, time.Since(began), 25*time.Second, "16 jobs in 5 slots take a few seconds: %s", out.String())
+}
+
 func TestAFailedJobIsNamed(t *testing.T) {
 	alone(t)
 	change(t, 1, func(run *string) { *run = "echo before\nexit 7" })

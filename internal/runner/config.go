@@ -37,7 +37,7 @@ type Config struct {
 	// ProviderKind says what launched the runner; default "slipway".
 	ProviderKind string
 	// PollDuration is how long a registered runner waits for a job, and how long
-	// it tries to reach the hub; default 5 min.
+	// it tries to reach the hub; default 5 min. Below 0: as long as it lives.
 	PollDuration time.Duration
 	// Lifetime bounds the runner, its job included; default 1 h.
 	Lifetime time.Duration
@@ -74,7 +74,9 @@ func configFrom(env []string) (Config, error) {
 	if len(c.ProviderKind) > 64 {
 		return Config{}, usage(envProvider, "at most 64 characters are allowed")
 	}
-	if c.PollDuration, err = duration(vars, envPoll, time.Millisecond); err != nil {
+	if vars[envPoll] == "0" {
+		c.PollDuration = -1
+	} else if c.PollDuration, err = duration(vars, envPoll, time.Millisecond); err != nil {
 		return Config{}, err
 	}
 	if c.Lifetime, err = duration(vars, envLifetime, time.Second); err != nil {
@@ -92,6 +94,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Lifetime == 0 {
 		c.Lifetime = time.Hour
+	}
+	if c.PollDuration < 0 {
+		c.PollDuration = c.Lifetime
 	}
 	if c.grace == 0 {
 		c.grace = killGrace

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -154,6 +155,16 @@ func TestUsage(t *testing.T) {
 			require.Equal(t, 1, strings.Count(r.text(), "\n"), "one line is wanted: %s", r.text())
 		})
 	}
+}
+
+func TestPollDurationZeroIsTheLifetime(t *testing.T) {
+	t.Parallel()
+	c, err := configFrom([]string{
+		envURL + "=http://127.0.0.1:1", envLabels + "=linux", envPoll + "=0", envLifetime + "=7200",
+		envRegistration + "=" + tokens.New(tokens.ManualRegistration).Reveal(),
+	})
+	require.NoError(t, err)
+	require.Equal(t, 2*time.Hour, c.withDefaults().PollDuration)
 }
 
 func TestRegistrationRefused(t *testing.T) {

@@ -250,6 +250,20 @@ func TestAnAnswerThatCouldNotBeDeliveredIsGivenBack(t *testing.T) {
 	require.EqualValues(t, 2, answer["newly_reserved_count"])
 }
 
+// When the hub stops, its long polls end: that is no fault, and asks for another try.
+func TestAPollThatIsEndedIsToComeAgain(t *testing.T) {
+	w := newWorld(t, queue.GenerationHead)
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	req := httptest.NewRequestWithContext(ctx, http.MethodPost, "/provisioners/demand/poll", strings.NewReader(fmt.Sprintf(pollOf, 30, 10, 5)))
+	req.Header.Set("Authorization", "Bearer "+w.provisioner)
+	req.Header.Set("Content-Type", "application/json")
+	answer := httptest.NewRecorder()
+	w.handler.ServeHTTP(answer, req)
+	require.Equal(t, http.StatusServiceUnavailable, answer.Code)
+	require.JSONEq(t, `{"code":"server-stopping"}`, answer.Body.String())
+}
+
 // hangUp is a client that goes away while it is written to.
 type hangUp struct {
 	*httptest.ResponseRecorder

@@ -31,6 +31,7 @@ var (
 	errInvalidJSON  = &apiError{status: http.StatusBadRequest, code: "invalid-json-body"}
 	errEmptyJSON    = &apiError{status: http.StatusBadRequest, code: "empty-json-body"}
 	errMediaType    = &apiError{status: http.StatusUnsupportedMediaType, code: "unsupported-media-type"}
+	errStopping     = &apiError{status: http.StatusServiceUnavailable, code: "server-stopping"}
 	errServer       = &apiError{status: http.StatusInternalServerError, code: "server-error"}
 )
 
@@ -84,7 +85,7 @@ func (a *API) translate(r route, c *call, err error) *apiError {
 		return answer
 	}
 	if c.Context().Err() != nil {
-		return errServer // nobody reads it
+		return errStopping // the client is gone and reads nothing, or the hub stops
 	}
 	for _, known := range append(r.codes, commonCodes...) {
 		if errors.Is(err, known.err) {
