@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/slipway-ci/slipway/tokens"
 )
 
 // envSealed names the descriptor on which the credential comes.
@@ -41,12 +43,13 @@ func seal(env []string) ([]string, error) {
 
 func isSealed(entry string) bool { return strings.HasPrefix(entry, envSealed+"=") }
 
-// split takes the credentials out of env.
+// split takes the credentials out of env, and drops every other token that stands
+// there, such as an admin's who starts a runner by hand: it has no use for one.
 func split(env []string) (open, secret []string) {
 	for _, entry := range env {
 		if strings.HasPrefix(entry, envRegistration+"=") || strings.HasPrefix(entry, envBootstrap+"=") {
 			secret = append(secret, entry)
-		} else {
+		} else if tokens.Redact(entry) == entry {
 			open = append(open, entry)
 		}
 	}

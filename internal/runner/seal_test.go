@@ -163,3 +163,10 @@ func TestCredentialLeavesTheEnvironment(t *testing.T) {
 	require.NoError(t, r.cmd.Process.Signal(syscall.SIGTERM))
 	require.Equal(t, "cancelled", r.ok(h).Outcome)
 }
+
+func TestOtherTokensAreDropped(t *testing.T) {
+	mine, admin := tokens.New(tokens.Bootstrap).Reveal(), tokens.New(tokens.Admin).Reveal()
+	open, secret := split([]string{"PATH=/bin", "SLIPWAY_TOKEN=" + admin, envBootstrap + "=" + mine})
+	require.Equal(t, []string{"PATH=/bin"}, open, "who starts a runner by hand does not leave an admin's token to its job")
+	require.Equal(t, []string{envBootstrap + "=" + mine}, secret)
+}
