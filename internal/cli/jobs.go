@@ -137,6 +137,15 @@ func jobsLogs() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if options.Attempt > 0 && !options.Follow {
+				job, err := r.Job(c.Context(), args[0])
+				if err != nil {
+					return r.explain(c.Context(), "job "+args[0], err)
+				}
+				if options.Attempt > job.Attempt {
+					return fmt.Errorf("job %s has had %d attempts: there is no attempt %d", args[0], job.Attempt, options.Attempt)
+				}
+			}
 			return r.explain(c.Context(), "job "+args[0], r.Logs(c.Context(), args[0], options, c.OutOrStdout()))
 		},
 	}
