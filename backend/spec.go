@@ -27,6 +27,9 @@ type Spec struct {
 	PullPolicy PullPolicy
 	// PullMaxAge goes with PullIfOlder: how old the local image may be.
 	PullMaxAge time.Duration
+	// Credential is for the registry of Image, for the pull alone: it is kept in
+	// memory, never reaches the runner and is never told back. Nil: the backend's own.
+	Credential *Credential
 	// OS and Arch ask for a platform, in Go's words (linux, amd64).
 	OS, Arch string
 	// InjectRunner puts the one-job runner program into the environment and
@@ -44,6 +47,9 @@ type Spec struct {
 	Memory int64
 	// GPUs is how many; -1 means all.
 	GPUs int
+	// GPUIDs are the devices themselves, by the ids that the engine's GPU tooling
+	// knows; where they are set GPUs says nothing more. A fleet sets them.
+	GPUIDs []string
 	// ShmSize is the size of /dev/shm in bytes.
 	ShmSize int64
 	// PidsLimit bounds processes and threads; -1 means no bound.
@@ -103,3 +109,24 @@ func (s Spec) GoString() string { return "backend.Spec{" + s.String() + "}" }
 
 // Format makes every verb print String.
 func (s Spec) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(s.String())) }
+
+// Credential is a user of a registry. Its Password is a secret: a Credential
+// prints without it.
+type Credential struct {
+	// Registry is the registry's host, such as ghcr.io; empty: the image's own.
+	Registry string
+	// Username and Password are what docker login takes.
+	Username, Password string
+}
+
+// String tells whose credential it is, without the password.
+func (c Credential) String() string { return c.Username + "@" + c.Registry }
+
+// GoString is String.
+func (c Credential) GoString() string { return "backend.Credential{" + c.String() + "}" }
+
+// Format makes every verb print String.
+func (c Credential) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(c.String())) }
+
+// MarshalText is String: a credential that slips into JSON or a log stays hidden.
+func (c Credential) MarshalText() ([]byte, error) { return []byte(c.String()), nil }

@@ -21,7 +21,7 @@ type Config struct {
 	// control plane.
 	Backend backend.Backend
 	// Templates are the kinds of runners, in the order in which they are
-	// advertised. At least one.
+	// advertised. With none the loop asks for no jobs, and keeps what it finds.
 	Templates []template.Template
 	// Logger gets one line per applied action; nil discards.
 	Logger hclog.Logger
@@ -176,9 +176,6 @@ func (c Config) validate() error {
 // checkTemplates checks what the loop relies on; the rest is the template
 // file's and the backend's business.
 func checkTemplates(templates []template.Template) error {
-	if len(templates) == 0 {
-		return errors.New("no templates: at least one is needed")
-	}
 	var errs []error
 	seen := map[string]bool{}
 	for _, t := range templates {

@@ -57,6 +57,23 @@ func (l *Loop) SetTemplates(templates []template.Template) error {
 	}
 }
 
+// Terminate asks for the end of runners, as an operator does: like a control plane's
+// intent it stays, holds for busy runners too, and waits while their host can't be
+// observed; it is lost with the process. reason is a word. It returns those of the
+// ids that the loop knows of: none before Run and after it.
+func (l *Loop) Terminate(runners []string, reason string) (known []string) {
+	if !l.running.Load() {
+		return nil
+	}
+	answer := make(chan []string, 1)
+	select {
+	case l.queries <- func(ledger *ledger, _ time.Time) { answer <- ledger.terminate(runners, reason) }:
+		return <-answer
+	case <-l.ended:
+		return nil
+	}
+}
+
 // Run runs the loop until ctx ends, then finishes what is under way for at most
 // Config.DrainTimeout and returns nil: launches end, reports are sent, running
 // runners are left alone, a Closer is closed. A loop runs once; a second call

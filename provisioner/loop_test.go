@@ -282,6 +282,43 @@ func TestMaxLifetimeAndTerminateIntent(t *testing.T) {
 	})
 }
 
+func TestAnOperatorEndsARunner(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		p := newPlane()
+		w := start(t, p, func(_ *provisioner.Config, e *memory.Config) {
+			e.Behaviour = func(backend.Spec) memory.Program { return memory.Program{} }
+		})
+		defer w.stop()
+		p.grant("r1", 2, "linux")
+		w.after(5 * time.Second)
+		ids := w.ids()
+		p.push(provisioner.Demand{Facts: []provisioner.Fact{{Runner: ids[0], Registered: provisioner.Yes, Busy: provisioner.Yes}}})
+		w.after(time.Second)
+		require.Equal(t, ids[:1], w.loop.Terminate([]string{ids[0], "unknown"}, "drain-deadline"))
+		w.after(5 * time.Second)
+		require.Equal(t, ids[1:], w.ids(), "a busy one too, and no other")
+		last := p.lastEvent()
+		require.Equal(t, provisioner.EventTerminated, last.State)
+		require.Equal(t, "drain-deadline", last.Reason)
+	})
+}
+
+func TestWithoutTemplatesNothingIsAskedFor(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		p := newPlane()
+		w := start(t, p, func(c *provisioner.Config, _ *memory.Config) { c.Templates = nil })
+		defer w.stop()
+		w.after(time.Minute)
+		p.mu.Lock()
+		require.Empty(t, p.ads)
+		p.mu.Unlock()
+		require.NoError(t, w.loop.SetTemplates([]template.Template{{Key: "t", Labels: []string{"linux"}, MaxConcurrency: 1}}))
+		p.grant("r1", 1, "linux")
+		w.after(5 * time.Second)
+		require.Len(t, w.ids(), 1)
+	})
+}
+
 func TestCrashBackOff(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		p := newPlane()

@@ -93,6 +93,9 @@ func askable(s Snapshot) (runners []*Runner, urgent bool) {
 // template went from none free to some, or back.
 func (p *plan) poll() {
 	c := p.s.Poll
+	if len(p.s.Order) == 0 {
+		return // nothing can be asked for
+	}
 	if p.s.Stopping || p.s.Began.IsZero() || p.s.Able.Capacity && p.s.RoomBegan.IsZero() {
 		return // before the first look nobody knows what is free
 	}

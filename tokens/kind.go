@@ -26,9 +26,11 @@ const (
 	Enrolment Kind = "het"
 	// Agent is a host's own long-lived credential.
 	Agent Kind = "agt"
+	// API is for people and programs, with a role: admin, operator or viewer.
+	API Kind = "api"
 )
 
 var kinds = map[Kind]bool{
 	Provisioner: true, ManualRegistration: true, EphemeralRegistration: true, Bootstrap: true,
-	ControlSession: true, Activation: true, Admin: true, Enrolment: true, Agent: true,
+	ControlSession: true, Activation: true, Admin: true, Enrolment: true, Agent: true, API: true,
 }

@@ -125,9 +125,8 @@ func unused(ctx context.Context, engine *client.Client, id string) bool {
 }
 
 // transport speaks HTTP to the engine, whatever the path of the URL's host.
-func transport(t testing.TB) *http.Transport {
+func transport(t testing.TB, host string) *http.Transport {
 	t.Helper()
-	host := Host(t)
 	at, ok := strings.CutPrefix(host, "unix://")
 	scheme := "unix"
 	if !ok {

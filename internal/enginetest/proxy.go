@@ -54,13 +54,19 @@ type Proxy struct {
 // NewProxy puts a proxy in front of the engine.
 func NewProxy(t testing.TB) *Proxy {
 	t.Helper()
+	return NewProxyTo(t, Host(t))
+}
+
+// NewProxyTo puts a proxy in front of the engine at host.
+func NewProxyTo(t testing.TB, host string) *Proxy {
+	t.Helper()
 	// Not t.TempDir: a socket's path has 108 bytes at most.
 	folder, err := os.MkdirTemp("", "proxy")
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(folder) })
 	p := &Proxy{socket: filepath.Join(folder, "s"), t: t}
 	p.Host = "unix://" + p.socket
-	engine := transport(t)
+	engine := transport(t, host)
 	t.Cleanup(engine.CloseIdleConnections)
 	p.handler = &httputil.ReverseProxy{
 		Rewrite:       func(r *httputil.ProxyRequest) { r.SetURL(&url.URL{Scheme: "http", Host: "engine"}) },

@@ -72,14 +72,23 @@ type dock struct {
 // templates. All that its owner has on the engine goes with the test.
 func newDock(t testing.TB, generation, file string) *dock {
 	t.Helper()
-	d := &dock{t: t, engine: enginetest.Engine(t)}
+	return newDockOn(t, enginetest.Host(t), generation, file)
+}
+
+// newDockOn does it on the engine at host.
+func newDockOn(t testing.TB, host, generation, file string) *dock {
+	t.Helper()
+	engine, err := client.NewClientWithOpts(client.WithHost(host), client.WithAPIVersionNegotiation())
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = engine.Close() })
+	d := &dock{t: t, engine: engine}
 	d.world = foxtest.New(t, generation)
 	control, err := shipfox.New(shipfox.Config{URL: d.world.Hub.URL(), Token: d.world.Token})
 	require.NoError(t, err)
 	me, err := control.Identify(t.Context())
 	require.NoError(t, err)
 	d.owner = me.ID
-	d.env = with(settingsFor(d.world.Hub.URL(), d.world.Token, file), "DOCKER_HOST", enginetest.Host(t),
+	d.env = with(settingsFor(d.world.Hub.URL(), d.world.Token, file), "DOCKER_HOST", host,
 		"SHIPFOX_PROVISIONER_DOCKER_NETWORK", "host", "SHIPFOX_PROVISIONER_DOCKER_FAILED_CONTAINER_RETENTION_MS", "0")
 	t.Cleanup(func() {
 		for _, c := range d.containers() {

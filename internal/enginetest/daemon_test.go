@@ -1,0 +1,36 @@
+package enginetest
+
+import (
+	"os"
+	"testing"
+
+	"github.com/docker/docker/api/types/container"
+	"github.com/stretchr/testify/require"
+)
+
+// An engine of the test's own runs containers, survives a hard kill with them, and
+// leaves nothing.
+func TestDaemon(t *testing.T) {
+	var dir string
+	var d *Daemon
+	t.Run("lives", func(t *testing.T) {
+		d = NewDaemon(t, "", "--live-restore")
+		dir = d.dir
+		image := d.Import()
+		c := d.Client()
+		made, err := c.ContainerCreate(t.Context(), &container.Config{Image: image, Cmd: []string{"sleep", "1000"}, StopTimeout: new(int)}, &container.HostConfig{NetworkMode: "host"}, nil, nil, "")
+		require.NoError(t, err)
+		require.NoError(t, c.ContainerStart(t.Context(), made.ID, container.StartOptions{}))
+		d.Kill()
+		_, err = c.Ping(t.Context())
+		require.Error(t, err)
+		d.Start()
+		found, err := c.ContainerInspect(t.Context(), made.ID)
+		require.NoError(t, err)
+		require.True(t, found.State.Running, "it goes on through the kill: %+v", found.State)
+		d.Kill() // what it leaves is found without it
+	})
+	_, err := os.Stat(dir)
+	require.ErrorIs(t, err, os.ErrNotExist)
+	require.Empty(t, d.processes())
+}
