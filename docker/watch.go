@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http/httptrace"
 	"sync/atomic"
+	"time"
 
 	"github.com/docker/docker/api/types/events"
 )
@@ -44,13 +45,53 @@ func (b *Backend) watch(ctx context.Context, wake func()) error {
 	if answered.Load() {
 		wake()
 	}
+	var again echo
+	defer again.stop()
 	for {
 		select {
-		case <-messages:
+		case m := <-messages:
 			wake()
+			if m.Action == events.ActionDie {
+				again.begin()
+			}
+		case <-again.c:
+			wake()
+			again.next()
 		case err := <-errs:
 			return ended(ctx, err)
 		}
+	}
+}
+
+// echoes are when to wake again after a container has ended: the engine tells of it
+// before its own listings show it, which they do only when the container's network
+// and file system were let go (moby, daemon/monitor.go: the checkpoint comes last).
+// Nothing more is told then.
+var echoes = []time.Duration{50 * time.Millisecond, 300 * time.Millisecond, 1500 * time.Millisecond, 5 * time.Second}
+
+// echo is the wakes that are still to come.
+type echo struct {
+	c     <-chan time.Time
+	timer *time.Timer
+	step  int
+}
+
+func (e *echo) begin() { e.set(0) }
+
+func (e *echo) next() { e.set(e.step + 1) }
+
+func (e *echo) set(step int) {
+	e.stop()
+	e.step, e.c = step, nil
+	if step < len(echoes) {
+		e.timer = time.NewTimer(echoes[step])
+		e.c = e.timer.C
+	}
+}
+
+func (e *echo) stop() {
+	if e.timer != nil {
+		e.timer.Stop()
 	}
 }
 

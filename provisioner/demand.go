@@ -99,7 +99,7 @@ func (l *ledger) takeFacts(facts []Fact, asOf, now time.Time) (changed bool) {
 			continue
 		}
 		before := r.Fact
-		r.Fact = merge(before, f)
+		r.Fact, r.Working = merge(before, f), f.Busy == Yes || f.Job != ""
 		r.FactAt = later(r.FactAt, asOf)
 		if r.Fact.Unwanted && !before.Unwanted {
 			r.Retry, changed = time.Time{}, true

@@ -110,12 +110,17 @@ func (p *plan) endAlive(r *Runner) {
 
 // endHalfMade ends a runner that was created and, as far as was seen, never
 // started. It may have started since: it is retired first where that can be done.
+// One that did register, and can't be retired, has run behind the engine's back, as
+// an engine that dies in the middle of a start shows it: when by facts that are
+// younger than the deadline it has no job, nothing is left to wait for.
 func (p *plan) endHalfMade(r *Runner) {
-	if p.s.Able.Retire {
+	asked := r.FactAt.After(r.StateSince.Add(p.s.Limits.LaunchDeadline))
+	switch {
+	case !p.s.Able.Retire, r.Fact.Registered == Yes && asked && !r.Working:
+		p.remove(r, ReasonLaunchDeadline)
+	case !r.Working:
 		p.retire(r, ReasonLaunchDeadline)
-		return
 	}
-	p.remove(r, ReasonLaunchDeadline)
 }
 
 // removeEnded removes a runner that ended by itself, once its end was told and

@@ -71,6 +71,8 @@ type Runner struct {
 	// Fact is what the control plane knows of it, FactAt when it was asked.
 	Fact   Fact
 	FactAt time.Time
+	// Working: by the newest facts it has a job. Fact remembers that it ever had one.
+	Working bool
 	// IdleSince is since when it has been known to be registered and without a
 	// job; zero while it is not.
 	IdleSince time.Time

@@ -141,6 +141,10 @@ func parseRunner(s Snapshot, id string, v pairs) *Runner {
 	known := map[string]Known{"": Unknown, "no": No, "yes": Yes}
 	r.Fact = Fact{Runner: id, Registered: known[v.text("registered", "")], Busy: known[v.text("busy", "")],
 		Unwanted: v.text("unwanted", "") != "", Reason: v.text("unwanted", "")}
+	r.Working = v.text("working", "") != ""
+	if v["asked_ago"] != "" {
+		r.FactAt = s.Now.Add(-v.duration("asked_ago", 0))
+	}
 	r.judged = true
 	return r
 }
