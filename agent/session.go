@@ -9,6 +9,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/slipway-ci/slipway/internal/wire"
+	"github.com/slipway-ci/slipway/tokens"
 )
 
 // session is one connection to the hub. It dies whole.
@@ -25,14 +26,17 @@ const sendQueue = 1024
 const dialTimeout = 15 * time.Second
 
 // session makes one connection and serves it. It returns why it ended.
-func (a *Agent) session(ctx context.Context) error {
-	conn, err := a.dial(ctx)
+func (a *Agent) session(ctx context.Context, token tokens.Token) error {
+	host := a.hostNow(ctx)
+	conn, err := a.dial(ctx, token)
 	if err != nil {
 		return err
 	}
 	link := wire.NewLink(conn, sendQueue)
 	hangUp := context.AfterFunc(ctx, func() { conn.Close() })
-	terms, err := greet(link, a.config.greeting())
+	terms, err := greet(link, wire.Frame{Type: wire.Hello, Hello: &wire.Greeting{
+		Protocol: wire.Protocol, Agent: a.config.ID, Engine: a.config.Engine, Version: a.config.Version, Facts: host,
+	}})
 	hangUp()
 	stop := context.AfterFunc(ctx, func() { link.Bye(wire.ErrStopping) })
 	defer stop()
@@ -40,14 +44,18 @@ func (a *Agent) session(ctx context.Context) error {
 		link.Refuse(err)
 		return err
 	}
+	a.removed = false
+	if a.config.Accepted != nil {
+		a.config.Accepted(token)
+	}
 	link.Silence(2 * terms.Heartbeat())
 	s := &session{link: link, epoch: terms.Epoch}
 	if terms.NeedsUpdate {
 		a.log.Warn("this agent's version is too far from the hub's: it needs an update and gets no work", "hub_version", terms.Hub)
-		return link.Run(s.pong)
+		return link.Run(func(f wire.Frame) error { return a.takeLittle(ctx, s, f) })
 	}
 	a.log.Info("connected", "epoch", terms.Epoch, "protocol", terms.Protocol)
-	a.mirror.attach(s)
+	a.mirror.attach(s, host)
 	defer a.mirror.detach(s)
 	a.poke()
 	alive, cancel := context.WithCancel(ctx)
@@ -55,7 +63,7 @@ func (a *Agent) session(ctx context.Context) error {
 	return link.Run(func(f wire.Frame) error { return a.take(ctx, alive, s, f) })
 }
 
-func (a *Agent) dial(ctx context.Context) (*websocket.Conn, error) {
+func (a *Agent) dial(ctx context.Context, token tokens.Token) (*websocket.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	dialer := websocket.Dialer{
@@ -64,7 +72,7 @@ func (a *Agent) dial(ctx context.Context) (*websocket.Conn, error) {
 	if a.config.Dial == nil {
 		dialer.Proxy = http.ProxyFromEnvironment
 	}
-	header := http.Header{"Authorization": {"Bearer " + a.config.Token.Reveal()}}
+	header := http.Header{"Authorization": {"Bearer " + token.Reveal()}}
 	conn, answer, err := dialer.DialContext(ctx, a.endpoint, header)
 	switch {
 	case answer != nil && (answer.StatusCode == http.StatusUnauthorized || answer.StatusCode == http.StatusForbidden):
@@ -107,7 +115,7 @@ func (s *session) send(f wire.Frame) {
 	}
 }
 
-// pong answers heartbeats, and is all that is done for a hub too far apart.
+// pong answers heartbeats.
 func (s *session) pong(f wire.Frame) error {
 	switch f.Type {
 	case wire.Ping:

@@ -28,7 +28,8 @@ func Watch(ctx context.Context, b Backend, wake func()) error {
 
 // Sizer is the ability to tell how much room there is.
 type Sizer interface {
-	// Capacity tells for each spec (its ID and Env are empty) how many more
+	// Capacity tells for each spec (its ID and Env are empty; its Labels are those
+	// that all runners of the kind have) how many more
 	// such runners could be launched now, each taken for itself. A host that
 	// can't be observed has no room; it does not zero the others'.
 	Capacity(ctx context.Context, specs []Spec) ([]int, error)
@@ -47,7 +48,7 @@ func Capacity(ctx context.Context, b Backend, specs []Spec) ([]int, error) {
 // Preparer is the ability to fetch images ahead.
 type Preparer interface {
 	// Prepare returns nil when a Launch of such a spec (its ID and Env are
-	// empty) has nothing left to fetch. One image is fetched once at a time
+	// empty, as for Capacity) has nothing left to fetch. One image is fetched once at a time
 	// however many ask; a caller whose ctx ends stops waiting, and the others'
 	// fetch goes on. Errors are those of Launch.
 	Prepare(ctx context.Context, spec Spec) error

@@ -40,6 +40,8 @@ type Backend struct {
 	networks   singleflight.Group
 	networkUp  atomic.Bool
 	details    details
+	stopping   stopping
+	admissions admissions
 
 	work work
 	// hash stands for the owner where its text does not fit: in the names of the

@@ -57,6 +57,16 @@ type Config struct {
 	// an absolute path. Default: no bind is allowed.
 	AllowedBinds []string
 
+	// Review judges each launch and each Prepare by the whole request as it goes to
+	// the engine, before anything is pulled or created: an error refuses it, as
+	// ErrRefused. It may be called from many goroutines at once. With it images
+	// are sent in canonical form, and a container that an earlier launch left half
+	// made is not finished but made anew. Default: nothing is refused.
+	Review func(Request) error
+	// MaxRunners is how many runners of this owner may live at once, those that it
+	// adopts counted; one more is ErrExhausted. Default 0: no bound.
+	MaxRunners int
+
 	// Runner tells the path of the static one-job runner program for a platform,
 	// in Go's words; an error that is fs.ErrNotExist means that there is none.
 	// Default: specs with InjectRunner are invalid.
@@ -81,6 +91,10 @@ type Config struct {
 	// LaunchTimeout bounds what a Launch whose caller went away still does to
 	// come to an end; default 2 min.
 	LaunchTimeout time.Duration
+	// StopGrace is how long a running runner has between the request to end
+	// (SIGTERM, or what its image names as stop signal) and being killed by
+	// Remove, rounded up to whole seconds; default 5 s, negative: none.
+	StopGrace time.Duration
 
 	// Logger gets pulls, with their progress, and what is odd; nil discards.
 	Logger hclog.Logger
@@ -115,11 +129,13 @@ func (c Config) withDefaults() Config {
 		{&c.PullTimeout, 30 * time.Minute},
 		{&c.PullWindow, 2 * time.Minute},
 		{&c.LaunchTimeout, 2 * time.Minute},
+		{&c.StopGrace, 5 * time.Second},
 	} {
 		if *d.field == 0 {
 			*d.field = d.value
 		}
 	}
+	c.StopGrace = max(c.StopGrace, 0)
 	if c.Logger == nil {
 		c.Logger = hclog.NewNullLogger()
 	}
@@ -144,6 +160,9 @@ func (c Config) validate() error {
 		if !cleanPath(prefix) {
 			bad("AllowedBinds", "%q: a clean absolute path is needed", prefix)
 		}
+	}
+	if c.MaxRunners < 0 {
+		bad("MaxRunners", "%d is below 0", c.MaxRunners)
 	}
 	for field, d := range map[string]time.Duration{
 		"PullTimeout": c.PullTimeout, "PullWindow": c.PullWindow, "LaunchTimeout": c.LaunchTimeout,

@@ -50,7 +50,7 @@ func newHarness(t *testing.T) *harness {
 }
 
 func (h *harness) Open(t *testing.T, owner string) backend.Backend {
-	b, err := docker.New(docker.Config{Owner: owner, Host: h.proxy.Host, Network: "none"})
+	b, err := docker.New(docker.Config{Owner: owner, Host: h.proxy.Host, Network: "none", StopGrace: -1})
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		h.proxy.Unhang()
@@ -140,7 +140,7 @@ func (h *harness) Strangers(t *testing.T, owner string) func(*testing.T) {
 	for name, labels := range near {
 		created, err := h.engine.ContainerCreate(t.Context(), &container.Config{
 			Image: h.image, Entrypoint: []string{"/bin/sleep", "600"}, Labels: labels,
-		}, nil, nil, nil, name)
+		}, &container.HostConfig{NetworkMode: "none"}, nil, nil, name)
 		require.NoError(t, err)
 		t.Cleanup(func() { h.removeStranger(t, created.ID) })
 		require.NoError(t, h.engine.ContainerStart(t.Context(), created.ID, container.StartOptions{}))

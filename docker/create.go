@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -22,6 +23,7 @@ type job struct {
 	platform   *ocispec.Platform
 	ownNetwork bool     // the network is the owner's, which we create
 	program    *program // nil: nothing is injected
+	remade     bool     // what was half made is away, once
 }
 
 // job makes the engine's words of spec. Errors are ErrInvalid or ErrRefused.
@@ -42,6 +44,11 @@ func (b *Backend) job(spec backend.Spec) (*job, error) {
 	}
 	if _, err := b.pullRule(spec); err != nil {
 		return nil, err
+	}
+	if b.config.Review != nil {
+		if spec.Image, err = canonicalImage(spec.Image); err != nil {
+			return nil, err
+		}
 	}
 	j := &job{spec: spec, config: &container.Config{
 		Image: spec.Image, Entrypoint: slices.Clone(spec.Entrypoint), Cmd: slices.Clone(spec.Command),
@@ -124,10 +131,38 @@ func (b *Backend) resources(spec backend.Spec) (container.Resources, error) {
 		MemorySwap: spec.Memory,
 		PidsLimit:  &pids,
 	}
-	if spec.GPUs != 0 {
+	switch {
+	case len(spec.GPUIDs) > 0:
+		if err := checkGPUs(spec.GPUIDs); err != nil {
+			return r, err
+		}
+		r.DeviceRequests = []container.DeviceRequest{{DeviceIDs: slices.Clone(spec.GPUIDs), Capabilities: [][]string{{"gpu"}}}}
+	case spec.GPUs != 0:
 		r.DeviceRequests = []container.DeviceRequest{{Count: spec.GPUs, Capabilities: [][]string{{"gpu"}}}}
 	}
 	return r, nil
+}
+
+// gpuForm is what ids of GPUs are made of: GPU-<uuid>, MIG-<uuid>, an index, or
+// an index of a part (0:1).
+var gpuForm = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9:/._-]{0,127}$`)
+
+// checkGPUs keeps ids to what names one device: the GPU tooling reads the list
+// as one text, in which a comma parts and some words mean several devices.
+func checkGPUs(ids []string) error {
+	for i, id := range ids {
+		switch strings.ToLower(id) {
+		case "all", "none", "void":
+			return invalid("gpu id %q names no device", id)
+		}
+		if !gpuForm.MatchString(id) {
+			return invalid("gpu id %q: letters, digits and : / . _ - are allowed", id)
+		}
+		if slices.Contains(ids[:i], id) {
+			return invalid("gpu id %q is there twice", id)
+		}
+	}
+	return nil
 }
 
 // extraHosts adds the name by which a runner finds its host, once the engine's

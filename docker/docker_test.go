@@ -49,11 +49,11 @@ func sshMain() int {
 const patience = 30 * time.Second
 
 // open opens a Backend of an owner of its own. With the test all of the owner's
-// goes, and nothing may be left. Without a network runners start faster: tests of networks
+// goes, and nothing may be left. No test but those of the grace waits for one. Without a network runners start faster: tests of networks
 // set Network to "".
 func open(t testing.TB, change ...func(*docker.Config)) *docker.Backend {
 	t.Helper()
-	c := docker.Config{Owner: enginetest.Owner(t), Network: "none", Host: enginetest.Host(t)}
+	c := docker.Config{Owner: enginetest.Owner(t), Network: "none", Host: enginetest.Host(t), StopGrace: -1}
 	for _, f := range change {
 		f(&c)
 	}

@@ -2,6 +2,8 @@ package docker
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"path"
 	"time"
@@ -31,7 +33,12 @@ func (b *Backend) prepare(ctx context.Context, spec backend.Spec) error {
 	if err != nil {
 		return err
 	}
+	spec = j.spec
 	if err := b.ready(ctx); err != nil {
+		return err
+	}
+	b.extraHosts(j.host)
+	if err := b.review(ctx, j); err != nil {
 		return err
 	}
 	if spec.PullPolicy == backend.PullAlways || b.pullDue(spec) {
@@ -86,8 +93,16 @@ func (b *Backend) pullDue(spec backend.Spec) bool {
 	return !known || time.Since(last) > good
 }
 
-// pullKey is what one pull at a time is for.
-func pullKey(spec backend.Spec) string { return spec.Image + " " + platform(spec) }
+// pullKey is what one pull at a time is for. What one credential may fetch says
+// nothing of another.
+func pullKey(spec backend.Spec) string {
+	key := spec.Image + " " + platform(spec)
+	if c := spec.Credential; c != nil {
+		sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %q", c.Registry, c.Username, c.Password))
+		key += " " + hex.EncodeToString(sum[:])
+	}
+	return key
+}
 
 // platform is the engine's word for it; empty: its own.
 func platform(spec backend.Spec) string {

@@ -47,6 +47,8 @@ func (b *Backend) inject(j *job) error {
 	j.program = &program{}
 	j.config.Entrypoint = []string{b.config.RunnerPath}
 	j.config.Cmd = b.config.RunnerArgs
+	// The image may name another signal, which its own program would have known.
+	j.config.StopSignal = "SIGTERM"
 	j.host.Mounts = append(j.host.Mounts, mount.Mount{
 		Type: mount.TypeVolume, Target: folder, VolumeOptions: &mount.VolumeOptions{NoCopy: true},
 	})

@@ -83,6 +83,14 @@ func (b *Backend) run(ctx, own context.Context, j *job) error {
 		return err
 	}
 	b.extraHosts(j.host)
+	if err := b.review(ctx, j); err != nil {
+		return b.turnAway(own, j, err)
+	}
+	leave, err := b.admit(ctx, j.spec.ID)
+	if err != nil {
+		return b.turnAway(own, j, err)
+	}
+	defer leave()
 	if j.ownNetwork {
 		if err := b.ensureNetwork(ctx); err != nil {
 			return err
@@ -93,7 +101,7 @@ func (b *Backend) run(ctx, own context.Context, j *job) error {
 			return err
 		}
 	}
-	err := b.create(ctx, own, j)
+	err = b.create(ctx, own, j)
 	if errors.Is(err, errNoNetwork) && j.ownNetwork {
 		if err := b.remakeNetwork(ctx); err != nil {
 			return err
@@ -112,9 +120,15 @@ func (b *Backend) run(ctx, own context.Context, j *job) error {
 // fetch gets what must be there before the runner is created. A runner that is
 // there already needs none of it: that one is resumed, and err is the result.
 func (b *Backend) fetch(ctx, own context.Context, j *job, pull bool) (there bool, err error) {
-	if c, err := b.find(ctx, j.spec.ID); err == nil {
+	c, err := b.find(ctx, j.spec.ID)
+	switch {
+	case err == nil && b.stale(j, c):
+		if err := b.discard(own, c.ID); err != nil {
+			return false, err
+		}
+	case err == nil:
 		return true, b.resume(ctx, own, j, c)
-	} else if !gone(err) {
+	case !gone(err):
 		return false, failure(ctx, err)
 	}
 	if pull {
@@ -172,8 +186,15 @@ func (b *Backend) settle(ctx, own context.Context, j *job, cause error) error {
 
 // resume goes on with a container that is there: what was never started is.
 func (b *Backend) resume(ctx, own context.Context, j *job, c container.InspectResponse) error {
-	if c.State.Status != container.StateCreated {
+	switch {
+	case c.State.Status != container.StateCreated:
 		return backend.ErrExists
+	case b.stale(j, c):
+		j.remade = true
+		if err := b.discard(own, c.ID); err != nil {
+			return err
+		}
+		return b.create(ctx, own, j)
 	}
 	own, cancel := context.WithTimeout(own, b.config.LaunchTimeout)
 	defer cancel()
@@ -227,6 +248,38 @@ func (b *Backend) notStarted(own context.Context, id string, cause error) error 
 		return cause
 	}
 	return b.undo(own, id, refusal(cause))
+}
+
+// stale says whether a half-made container is not to be finished: with a review
+// only what this launch asked for is, since nobody has judged the other. What is found
+// a second time is this launch's own.
+func (b *Backend) stale(j *job, c container.InspectResponse) bool {
+	return b.config.Review != nil && !j.remade && c.State.Status == container.StateCreated
+}
+
+// turnAway is how a launch ends that is not to be, for the reason given: with
+// nothing left of an earlier one, unless that has started.
+func (b *Backend) turnAway(own context.Context, j *job, reason error) error {
+	c, err := b.find(own, j.spec.ID)
+	switch {
+	case gone(err):
+		return reason
+	case err != nil:
+		return fmt.Errorf("%v; look for an earlier launch: %w", reason, err)
+	case c.State.Status != container.StateCreated:
+		return backend.ErrExists
+	}
+	return b.undo(own, c.ID, reason)
+}
+
+// discard removes a container that was not started. An error is not definite.
+func (b *Backend) discard(own context.Context, id string) error {
+	ctx, cancel := context.WithTimeout(own, undoTimeout)
+	defer cancel()
+	if err := b.client.ContainerRemove(ctx, id, removeAll); err != nil && !cerrdefs.IsNotFound(err) {
+		return fmt.Errorf("remove what was half made: %w", err)
+	}
+	return nil
 }
 
 // undo removes a container that was not started. The result is cause where it is

@@ -52,6 +52,9 @@ func (b *Backend) list(ctx context.Context) (backend.Listing, error) {
 		if one.gone {
 			continue
 		}
+		if one.runner.State == backend.Running && b.stopping.has(one.runner.ID) {
+			one.runner.State = backend.Stopping
+		}
 		listing.Runners = append(listing.Runners, one.runner)
 	}
 	slices.SortFunc(listing.Runners, func(x, y backend.Runner) int { return strings.Compare(x.ID, y.ID) })

@@ -74,14 +74,7 @@ func (b *Backend) findOrCreateNetwork(ctx context.Context) (network.Inspect, err
 		if found, ok, err := b.findNetwork(ctx); ok || err != nil {
 			return found, err
 		}
-		_, err := b.client.NetworkCreate(ctx, b.networkName(), network.CreateOptions{
-			Driver: network.NetworkBridge,
-			Labels: map[string]string{b.config.Schema.Owner: b.config.Owner},
-			Options: map[string]string{
-				"com.docker.network.bridge.enable_icc": "false",
-				"com.docker.network.bridge.name":       b.bridgeName(),
-			},
-		})
+		_, err := b.client.NetworkCreate(ctx, b.networkName(), b.networkOptions())
 		switch {
 		case err == nil:
 			continue // to read it back
@@ -93,6 +86,17 @@ func (b *Backend) findOrCreateNetwork(ctx context.Context) (network.Inspect, err
 		case <-ctx.Done():
 			return network.Inspect{}, failure(ctx, err)
 		}
+	}
+}
+
+func (b *Backend) networkOptions() network.CreateOptions {
+	return network.CreateOptions{
+		Driver: network.NetworkBridge,
+		Labels: map[string]string{b.config.Schema.Owner: b.config.Owner},
+		Options: map[string]string{
+			"com.docker.network.bridge.enable_icc": "false",
+			"com.docker.network.bridge.name":       b.bridgeName(),
+		},
 	}
 }
 

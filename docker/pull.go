@@ -80,7 +80,7 @@ func (b *Backend) pullNow(ctx context.Context, spec backend.Spec) error {
 		return as(backend.ErrInvalid, err)
 	}
 	log := b.log.With("image", spec.Image)
-	auth, authErr := b.credentials(ctx, reference.Domain(named))
+	auth, authErr := b.credentials(ctx, spec.Credential, reference.Domain(named))
 	if authErr != nil {
 		// As Docker's own programs: the image may be public.
 		log.Warn("no credentials for the registry", "registry", reference.Domain(named), "err", authErr)
@@ -98,9 +98,9 @@ func (b *Backend) pullNow(ctx context.Context, spec backend.Spec) error {
 		// a registry that does not come to an end.
 		return as(backend.ErrUnavailable, fmt.Errorf("given up after %v: %w", time.Since(began).Round(time.Second), errors.New(ctx.Err().Error())))
 	case err != nil && authErr != nil:
-		return pullFailure(fmt.Errorf("%w (and no credentials: %w)", err, authErr))
+		return hide(spec.Credential, pullFailure(fmt.Errorf("%w (and no credentials: %w)", err, authErr)))
 	case err != nil:
-		return pullFailure(err)
+		return hide(spec.Credential, pullFailure(err))
 	}
 	log.Info("pulled image", "took", time.Since(began).Round(time.Millisecond))
 	return nil

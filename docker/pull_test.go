@@ -222,3 +222,52 @@ func TestRegistryCredentials(t *testing.T) {
 		require.NotContains(t, logged.String(), hidden)
 	}
 }
+
+// A launch's own credential goes before the Docker config file's, where it is
+// for the image's registry, and is told to nobody else.
+func TestOwnCredential(t *testing.T) {
+	t.Parallel()
+	const user, password = "robot", "canary-own/77"
+	r := newRegistry(t)
+	r.set(func() { r.user, r.password = user, password })
+	wrong := base64.StdEncoding.EncodeToString([]byte(user + ":canary-wrong"))
+	folder := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(folder, "config.json"), fmt.Appendf(nil, `{"auths":{%q:{"auth":%q}}}`, r.address, wrong), 0o600))
+	var logged bytes.Buffer
+	b := open(t, func(c *docker.Config) {
+		c.ConfigDir = folder
+		c.Logger = hclog.New(&hclog.LoggerOptions{Output: &logged, Level: hclog.Trace})
+	})
+	with := func(c backend.Credential) backend.Spec {
+		spec := pulled(r, backend.PullAlways)
+		spec.Credential = &c
+		return spec
+	}
+	for name, c := range map[string]backend.Credential{
+		"another registry's": {Registry: "ghcr.io", Username: user, Password: password},
+		"a near miss":        {Registry: "x" + r.address, Username: user, Password: password},
+		"a wrong password":   {Registry: r.address, Username: user, Password: "canary-bad"},
+	} {
+		err := b.Prepare(t.Context(), with(c))
+		require.ErrorIs(t, err, backend.ErrInvalid, name)
+		require.NotContains(t, err.Error(), "canary", name)
+	}
+	require.Zero(t, r.count())
+	spec := with(backend.Credential{Username: user, Password: password})
+	require.NoError(t, b.Launch(t.Context(), spec), "no registry: the image's own")
+	require.NoError(t, b.Prepare(t.Context(), with(backend.Credential{Registry: "https://" + r.address + "/v2/", Username: user, Password: password})))
+
+	require.ErrorIs(t, b.Launch(t.Context(), pulled(r, backend.PullAlways)), backend.ErrInvalid, "what one credential has fetched says nothing of another")
+	c := inspect(t, spec.ID)
+	require.NotContains(t, fmt.Sprintf("%+v %+v", c.Config, c.HostConfig), "canary")
+	require.Contains(t, logged.String(), "pulling image")
+	for _, hidden := range []string{"canary", base64.StdEncoding.EncodeToString([]byte(user + ":" + password))} {
+		require.NotContains(t, logged.String(), hidden)
+	}
+
+	// A registry may say what it was sent.
+	r.set(func() { r.status = http.StatusNotFound; r.words = "who is " + password + "?" })
+	err := b.Prepare(t.Context(), spec)
+	require.ErrorIs(t, err, backend.ErrInvalid)
+	require.ErrorContains(t, err, "who is [redacted]?")
+}

@@ -2,6 +2,7 @@ package docker_test
 
 import (
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"crypto/sha256"
 	"encoding/hex"
@@ -37,6 +38,7 @@ type registry struct {
 	corrupt  bool          // the layer is not what the manifest says
 	user     string        // not empty: asked for, with password
 	password string
+	words    string // not empty: what is said with status
 }
 
 func newRegistry(t *testing.T) *registry {
@@ -143,7 +145,7 @@ func (r *registry) serveManifest(w http.ResponseWriter, req *http.Request, name 
 	}
 	switch {
 	case r.status != 0:
-		fail(w, r.status, "MANIFEST_UNKNOWN", "manifest unknown")
+		fail(w, r.status, "MANIFEST_UNKNOWN", cmp.Or(r.words, "manifest unknown"))
 	case name != "latest" && name != digest(r.manifest):
 		fail(w, http.StatusNotFound, "MANIFEST_UNKNOWN", "manifest unknown")
 	default:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	cerrdefs "github.com/containerd/errdefs"
@@ -15,8 +16,13 @@ import (
 // removeAll takes the container with its anonymous volumes, running or not.
 var removeAll = container.RemoveOptions{Force: true, RemoveVolumes: true}
 
-// Remove implements backend.Backend: the runner is killed when it runs.
+// Remove implements backend.Backend: a runner that runs is asked to end, has
+// Config.StopGrace for it, and is killed then.
 func (b *Backend) Remove(ctx context.Context, id string) error {
+	return b.removeWithin(ctx, id, b.config.StopGrace)
+}
+
+func (b *Backend) removeWithin(ctx context.Context, id string, grace time.Duration) error {
 	if !canonical(id) {
 		return nil // no runner of ours ever had it
 	}
@@ -25,7 +31,7 @@ func (b *Backend) Remove(ctx context.Context, id string) error {
 	unlock, err := b.ids.lock(ctx, id)
 	if err == nil {
 		defer unlock()
-		err = b.remove(ctx, id)
+		err = b.remove(ctx, id, grace)
 	}
 	if err != nil {
 		return fmt.Errorf("remove runner %s: %w", id, err)
@@ -33,13 +39,18 @@ func (b *Backend) Remove(ctx context.Context, id string) error {
 	return nil
 }
 
-func (b *Backend) remove(ctx context.Context, id string) error {
+func (b *Backend) remove(ctx context.Context, id string, grace time.Duration) error {
 	c, err := b.find(ctx, id)
 	switch {
 	case gone(err):
 		return nil
 	case err != nil:
 		return failure(ctx, err)
+	}
+	if grace > 0 && c.State.Running && !c.State.Paused {
+		if err := b.stop(ctx, id, c.ID, grace); err != nil {
+			return err
+		}
 	}
 	err = b.client.ContainerRemove(ctx, c.ID, removeAll)
 	switch {
@@ -49,6 +60,56 @@ func (b *Backend) remove(ctx context.Context, id string) error {
 		return b.awaitRemoval(ctx, c.ID)
 	}
 	return err
+}
+
+// stopPatience is how much longer than the grace the engine may take to stop a
+// container before it is removed by force all the same.
+const stopPatience = 10 * time.Second
+
+// stop asks the runner to end and waits for it, or for the engine to have killed
+// it. The only error is that of ctx: what can't be stopped is removed by force.
+func (b *Backend) stop(ctx context.Context, id, container string, grace time.Duration) error {
+	defer b.stopping.add(id)()
+	own, cancel := context.WithTimeout(ctx, grace+stopPatience)
+	defer cancel()
+	seconds := int((grace + time.Second - 1) / time.Second)
+	err := b.client.ContainerStop(own, container, stopOptions(seconds))
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err != nil && !cerrdefs.IsNotFound(err) {
+		b.log.Warn("the engine did not stop the runner: it is killed", "runner", id, "err", err)
+	}
+	return nil
+}
+
+func stopOptions(seconds int) container.StopOptions { return container.StopOptions{Timeout: &seconds} }
+
+// stopping are the runners that Remove has asked to end.
+type stopping struct {
+	mu  sync.Mutex
+	ids map[string]bool
+}
+
+// add notes id until the function that it returns is called.
+func (s *stopping) add(id string) (forget func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ids == nil {
+		s.ids = map[string]bool{}
+	}
+	s.ids[id] = true
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.ids, id)
+	}
+}
+
+func (s *stopping) has(id string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ids[id]
 }
 
 // awaitRemoval waits for a removal that somebody else began.
@@ -71,8 +132,8 @@ func (b *Backend) awaitRemoval(ctx context.Context, container string) error {
 	}
 }
 
-// Purge removes all that this owner has on the engine: its runners, running ones
-// included, its network, and its cache volumes. Images stay. An error that is
+// Purge removes all that this owner has on the engine: its runners, killing those
+// that run, its network, and its cache volumes. Images stay. An error that is
 // ErrNetworkHeld says that the network is all that is left.
 func (b *Backend) Purge(ctx context.Context) error {
 	listing, err := b.List(ctx)
@@ -81,7 +142,7 @@ func (b *Backend) Purge(ctx context.Context) error {
 	}
 	var errs []error
 	for _, r := range listing.Runners {
-		errs = append(errs, b.Remove(ctx, r.ID))
+		errs = append(errs, b.removeWithin(ctx, r.ID, 0))
 	}
 	errs = append(errs, b.purgeNetwork(ctx), b.purgeVolumes(ctx))
 	if err := errors.Join(errs...); err != nil {

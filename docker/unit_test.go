@@ -2,10 +2,13 @@ package docker
 
 import (
 	"bytes"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -40,6 +43,7 @@ func TestConfigNamesTheField(t *testing.T) {
 		"RunnerPath":   {Owner: "me", RunnerPath: "/runner"},
 		"AllowedBinds": {Owner: "me", AllowedBinds: []string{"relative"}},
 		"PullTimeout":  {Owner: "me", PullTimeout: -1},
+		"MaxRunners":   {Owner: "me", MaxRunners: -1},
 		"Schema":       {Owner: "me", Schema: Schema{Owner: "x", Runner: "x"}},
 	} {
 		_, err := New(c)
@@ -151,6 +155,52 @@ func TestGPUsPrivilegedAndUnbounded(t *testing.T) {
 	require.Equal(t, -1, h.DeviceRequests[0].Count)
 	require.EqualValues(t, 10, *h.PidsLimit)
 	require.False(t, h.Privileged)
+}
+
+func TestGPUsByID(t *testing.T) {
+	b := offline(t, Config{})
+	h, err := b.hostConfig(backend.Spec{GPUs: 2, GPUIDs: []string{"GPU-5d1f", "0:1"}})
+	require.NoError(t, err)
+	require.Equal(t, []container.DeviceRequest{{DeviceIDs: []string{"GPU-5d1f", "0:1"}, Capabilities: [][]string{{"gpu"}}}}, h.DeviceRequests)
+	for _, ids := range [][]string{{"all"}, {"None"}, {""}, {"0,1"}, {"0", "0"}, {"0 1"}, {"0\n1"}, {strings.Repeat("a", 129)}} {
+		_, err := b.hostConfig(backend.Spec{GPUIDs: ids})
+		require.ErrorIs(t, err, backend.ErrInvalid, "%q", ids)
+	}
+}
+
+func TestGPUList(t *testing.T) {
+	require.Equal(t, []GPU{
+		{ID: "GPU-11", Name: "NVIDIA H100 80GB HBM3"},
+		{ID: "MIG-22", Name: "NVIDIA A100-SXM4-40GB MIG 3g.20gb"},
+		{ID: "MIG-33", Name: "NVIDIA A100-SXM4-40GB MIG 1c.2g.10gb"},
+		{ID: "GPU-55", Name: "NVIDIA L4 (special)"},
+	}, parseGPUs(`GPU 0: NVIDIA H100 80GB HBM3 (UUID: GPU-11)
+GPU 1: NVIDIA A100-SXM4-40GB (UUID: GPU-44)
+  MIG 3g.20gb     Device  0: (UUID: MIG-22)
+  MIG 1c.2g.10gb  Device  1: (UUID: MIG-33)
+GPU 2: NVIDIA L4 (special) (UUID: GPU-55)
+`))
+	require.Empty(t, parseGPUs("No devices found.\n"))
+	folder := t.TempDir()
+	for _, name := range []string{"nvidia0", "nvidia3", "nvidiactl", "nvidia0-x"} {
+		require.NoError(t, os.WriteFile(filepath.Join(folder, name), nil, 0o600))
+	}
+	require.Equal(t, []GPU{{ID: "0"}, {ID: "3"}}, devices(filepath.Join(folder, "nvidia[0-9]*")))
+}
+
+// Whose registry a credential is for, as people write it.
+func TestRegistryOfCredential(t *testing.T) {
+	for text, want := range map[string]string{
+		"ghcr.io": "ghcr.io", "https://GHCR.io": "ghcr.io", "ghcr.io/": "ghcr.io", "http://localhost:5000/v2/": "localhost:5000",
+		"docker.io": "docker.io", "https://index.docker.io/v1/": "docker.io", "registry-1.docker.io": "docker.io",
+	} {
+		require.Equal(t, want, registryDomain(text))
+	}
+	auth, err := ownCredential(&backend.Credential{Username: "u", Password: "p"}, "docker.io")
+	require.NoError(t, err)
+	text, err := base64.URLEncoding.DecodeString(auth)
+	require.NoError(t, err)
+	require.Contains(t, string(text), "https://index.docker.io/v1/")
 }
 
 // Words of engines from 20.10 to 28, as they answered.

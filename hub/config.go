@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+
+	"github.com/slipway-ci/slipway/tokens"
 )
 
 // DefaultListen is where a hub listens unless it is told otherwise.
@@ -20,9 +22,25 @@ type Config struct {
 	// Listen is the address of the main listener, which serves every route in
 	// plain HTTP; port 0 takes a free one; default DefaultListen.
 	Listen string
-	// AllowRemote allows a Listen address that is not loopback. Tokens and jobs
-	// then cross the network unencrypted, unless something in front encrypts.
-	AllowRemote bool
+	// MasterKey encrypts what must be read back: 32 bytes in hex or base64. Default:
+	// the first key in MasterKeyFile, which is made when there is none yet; default
+	// of that: the path of DataDir with ".key" at its end. PreviousKeys still open
+	// what they sealed; so do the further lines of the file. See package vault.
+	MasterKey, MasterKeyFile string
+	PreviousKeys             []string
+	// TLSCert and TLSKey are files, in PEM, that the main listener speaks TLS with;
+	// renewed files are taken over while it runs. Default: plain HTTP.
+	TLSCert, TLSKey string
+	// InsecureHTTP allows a Listen address that is not loopback without TLS, and a
+	// PublicURL that is http. Tokens and jobs then cross the network unencrypted,
+	// unless something in front encrypts.
+	InsecureHTTP bool
+	// PublicURL is where hosts reach this hub: what install lines and scripts are
+	// made of, and nothing else. Without it no host can be enrolled.
+	PublicURL string
+	// TrustedProxies are the addresses from which X-Forwarded-For is believed;
+	// default none.
+	TrustedProxies []netip.Prefix
 	// RunnerListen are further addresses, on which the routes of runners are
 	// served and no other; port 0 takes a free one; default none.
 	RunnerListen []string
@@ -58,10 +76,48 @@ type Config struct {
 	// default 32 MiB.
 	Reserve int64
 
+	// AgentsDir holds the agents that hosts fetch, see package install; default: the
+	// slipway-agent beside this program, for its own platform.
+	AgentsDir string
+	// SysboxFile replaces the table of where sysbox-runc comes from; default: the
+	// build's own.
+	SysboxFile string
+	// LocalAgentToken is the credential of an agent beside the hub, which needs no
+	// enrolment then; default none.
+	LocalAgentToken tokens.Token
+	// DefaultImage is for scale sets that name none; default none.
+	DefaultImage string
+	// AllowedBinds are the folders of hosts that scale sets may bind; default none.
+	// A host's own policy allows them as well, or does not.
+	AllowedBinds []string
+	// Heartbeat is the pace of agents' heartbeats; default 15 s. LostAfter is how
+	// long a host may be away until its runners are told as ended; default 10 min.
+	Heartbeat, LostAfter time.Duration
+	// LaunchParallelism is how many launches are under way at once; default 16.
+	LaunchParallelism int
+	// RunnerMaxLifetime is how long a runner may live, for scale sets that say
+	// none; default 1 h.
+	RunnerMaxLifetime time.Duration
+	// Shipfox makes the hub a provisioner of a Shipfox API too, for scale sets whose
+	// control plane is "shipfox"; default: it is none.
+	Shipfox Shipfox
+
+	// DrainTimeout bounds how long a stop waits for launches under way; default 20 s.
+	DrainTimeout time.Duration
 	// ShutdownTimeout bounds how long requests under way are waited for; default 10 s.
 	ShutdownTimeout time.Duration
 	// Logger; nil discards.
 	Logger hclog.Logger
+}
+
+// Shipfox is a Shipfox API.
+type Shipfox struct {
+	// URL is the API's; empty: none.
+	URL string
+	// RunnerURL is where runners reach it; default URL.
+	RunnerURL string
+	// Token is a provisioner's. Required with a URL.
+	Token tokens.Token
 }
 
 func (c Config) withDefaults() Config {
@@ -73,6 +129,12 @@ func (c Config) withDefaults() Config {
 	}
 	if c.LogLimit == 0 {
 		c.LogLimit = 16 << 20
+	}
+	if c.DrainTimeout == 0 {
+		c.DrainTimeout = 20 * time.Second
+	}
+	if c.RunnerMaxLifetime == 0 {
+		c.RunnerMaxLifetime = time.Hour
 	}
 	if c.ShutdownTimeout == 0 {
 		c.ShutdownTimeout = 10 * time.Second
@@ -97,8 +159,10 @@ func (c Config) validate() error {
 	switch {
 	case err != nil:
 		return bad("Listen", "is %q: host:port is needed", c.Listen)
-	case !c.AllowRemote && !loopback(host):
-		return bad("Listen", "is %q: an address that is not loopback must be allowed, since the hub speaks plain HTTP", c.Listen)
+	case (c.TLSCert == "") != (c.TLSKey == ""):
+		return bad("TLSCert", "and TLSKey go together: one of them is empty")
+	case !c.InsecureHTTP && c.TLSCert == "" && !loopback(host):
+		return bad("Listen", "is %q: beyond loopback TLSCert and TLSKey are needed, or InsecureHTTP must be set", c.Listen)
 	}
 	for _, address := range c.RunnerListen {
 		if _, _, err := net.SplitHostPort(address); err != nil {
@@ -119,13 +183,20 @@ func (c Config) validateLimits(bad func(field, format string, args ...any) error
 		field string
 		d     time.Duration
 	}{
-		{"ReservationTTL", c.ReservationTTL}, {"JobTimeout", c.JobTimeout}, {"KeepJobs", c.KeepJobs}, {"KeepEvents", c.KeepEvents}, {"ShutdownTimeout", c.ShutdownTimeout},
+		{"ReservationTTL", c.ReservationTTL}, {"JobTimeout", c.JobTimeout}, {"KeepJobs", c.KeepJobs}, {"KeepEvents", c.KeepEvents}, {"Heartbeat", c.Heartbeat}, {"LostAfter", c.LostAfter},
+		{"RunnerMaxLifetime", c.RunnerMaxLifetime}, {"DrainTimeout", c.DrainTimeout}, {"ShutdownTimeout", c.ShutdownTimeout},
 	} {
 		if life.d < 0 {
 			return bad(life.field, "is %s: it can't be negative", life.d)
 		}
 	}
 	switch {
+	case c.Shipfox.URL != "" && c.Shipfox.Token.Kind() != tokens.Provisioner:
+		return bad("Shipfox.Token", "is %s: a provisioner's token is needed", c.Shipfox.Token)
+	case !c.LocalAgentToken.IsZero() && c.LocalAgentToken.Kind() != tokens.Agent:
+		return bad("LocalAgentToken", "is %s: an agent's token (sf_agt_…) is needed", c.LocalAgentToken)
+	case c.LaunchParallelism < 0:
+		return bad("LaunchParallelism", "is %d: it can't be negative", c.LaunchParallelism)
 	case c.LeaseTTL != 0 && c.LeaseTTL <= renewInterval:
 		return bad("LeaseTTL", "is %s: more than %s is needed, since runners renew so often", c.LeaseTTL, renewInterval)
 	case c.MinFreePercent < 0 || c.MinFreePercent > 100:

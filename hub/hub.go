@@ -9,29 +9,35 @@ import (
 	"sync"
 
 	"github.com/hashicorp/go-hclog"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/slipway-ci/slipway/hub/api"
+	"github.com/slipway-ci/slipway/hub/events"
 	"github.com/slipway-ci/slipway/hub/logs"
 	"github.com/slipway-ci/slipway/hub/queue"
 	"github.com/slipway-ci/slipway/hub/storage"
 	"github.com/slipway-ci/slipway/hub/store"
+	"github.com/slipway-ci/slipway/hub/vault"
 	"github.com/slipway-ci/slipway/tokens"
 )
 
 // Hub is an open hub.
 type Hub struct {
-	cfg    Config
-	log    hclog.Logger
-	store  *store.Store
-	queue  *queue.Queue
-	logs   *logs.Store
-	guard  *storage.Guard
-	keeper *storage.Keeper
+	cfg     Config
+	log     hclog.Logger
+	store   *store.Store
+	vault   *vault.Vault
+	queue   *queue.Queue
+	events  *events.Log
+	compute *compute
+	metrics *metrics
+	logs    *logs.Store
+	guard   *storage.Guard
+	keeper  *storage.Keeper
 
-	main    *listener
-	runners []*listener // on named addresses
-	bridges bridges
+	main        *listener
+	certificate *certificate // nil: plain HTTP
+	runners     []*listener  // on named addresses
+	bridges     bridges
 
 	admin tokens.Token
 
@@ -50,17 +56,16 @@ func Open(ctx context.Context, cfg Config) (_ *Hub, err error) {
 	if cfg.DataDir, err = filepath.Abs(cfg.DataDir); err != nil {
 		return nil, fmt.Errorf("%w: DataDir: %w", ErrConfig, err)
 	}
-	h := &Hub{cfg: cfg, log: cfg.Logger}
+	h := &Hub{cfg: cfg, log: cfg.Logger, metrics: newMetrics()}
 	defer func() {
 		if err != nil {
 			_ = h.Close()
 		}
 	}()
-	if err := h.openData(ctx); err != nil {
-		return nil, err
-	}
-	if err := h.listen(); err != nil {
-		return nil, err
+	for _, open := range []func(context.Context) error{h.openData, h.openCompute, h.listen, h.openLoops} {
+		if err := open(ctx); err != nil {
+			return nil, err
+		}
 	}
 	if h.admin, _, err = api.FirstAdmin(ctx, h.queue); err != nil {
 		return nil, err
@@ -80,10 +85,19 @@ func (h *Hub) openData(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	h.queue, err = queue.New(ctx, queue.Config{
-		Store: h.store, LeaseTTL: c.LeaseTTL, ReservationTTL: c.ReservationTTL, JobTimeout: c.JobTimeout, LogLimit: c.LogLimit, StorageFull: h.guard.Full, Logger: h.log.Named("queue"),
+	h.vault, err = vault.Open(ctx, vault.Config{
+		Store: h.store, Key: c.MasterKey, File: c.MasterKeyFile, Previous: c.PreviousKeys, Logger: h.log.Named("vault"),
 	})
 	if err != nil {
+		return err
+	}
+	h.queue, err = queue.New(ctx, queue.Config{
+		Store: h.store, Vault: h.vault, LeaseTTL: c.LeaseTTL, ReservationTTL: c.ReservationTTL, JobTimeout: c.JobTimeout, LogLimit: c.LogLimit, StorageFull: h.guard.Full, Logger: h.log.Named("queue"),
+	})
+	if err != nil {
+		return err
+	}
+	if h.events, err = events.New(events.Config{Queue: h.queue, Guard: h.guard.Do, Keep: c.KeepEvents, Logger: h.log.Named("events")}); err != nil {
 		return err
 	}
 	if h.logs, err = logs.New(logs.Config{Dir: filepath.Join(c.DataDir, "logs"), Limit: c.LogLimit}); err != nil {
@@ -113,7 +127,12 @@ func (h *Hub) Queue() *queue.Queue { return h.queue }
 func (h *Hub) Logs() *logs.Store { return h.logs }
 
 // URL is the base URL of the main listener, for clients on this machine.
-func (h *Hub) URL() string { return urlOf(h.main.addr()) }
+func (h *Hub) URL() string {
+	if h.certificate != nil {
+		return "https://" + dialable(h.main.addr())
+	}
+	return urlOf(h.main.addr())
+}
 
 // RunnerAddrs are the addresses that serve the routes of runners alone now.
 func (h *Hub) RunnerAddrs() []net.Addr {
@@ -147,27 +166,50 @@ func dialable(addr net.Addr) string {
 	return net.JoinHostPort("127.0.0.1", fmt.Sprint(tcp.Port))
 }
 
-// Run serves until ctx ends, then finishes the requests under way, for at most
-// Config.ShutdownTimeout, closes the hub and returns nil. An error means that
-// a part of the hub can't go on. It is called once.
+// Run serves until ctx ends. Then it finishes the launches under way, for at most
+// Config.DrainTimeout, while agents and runners are still served; then the requests
+// under way, for at most Config.ShutdownTimeout; closes the hub and returns nil.
+// An error means that a part of the hub can't go on. It is called once.
 func (h *Hub) Run(ctx context.Context) error {
-	group, ctx := errgroup.WithContext(ctx)
 	servers, err := h.servers()
 	if err != nil {
 		return errors.Join(err, h.Close())
 	}
-	group.Go(func() error { return servers.run(ctx) })
+	ctx, fail := context.WithCancel(ctx)
+	defer fail()
+	serving, endServing := context.WithCancel(context.WithoutCancel(ctx))
+	defer endServing()
 	// What the requests need goes on until the last of them was answered.
 	inner, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	var background sync.WaitGroup
-	for _, part := range []func(context.Context) error{h.queue.Run, h.guard.Run, h.keeper.Run} {
+	var background, front sync.WaitGroup
+	for _, part := range []func(context.Context) error{h.queue.Run, h.guard.Run, h.keeper.Run, h.events.Run} {
 		background.Go(func() { _ = part(inner) }) // they return nil, and when inner ends
 	}
-	err = group.Wait()
+	background.Go(func() { h.reseal(inner) })
+	var served error
+	front.Go(func() {
+		served = servers.run(serving)
+		fail()
+	})
+	err = h.compute.run(ctx, fail)
+	endServing()
+	front.Wait()
 	stop()
 	background.Wait()
-	return errors.Join(err, h.Close())
+	return errors.Join(err, served, h.Close())
+}
+
+// reseal encrypts with the newest master key what older ones sealed: after a
+// rotation the old keys are soon of no more use.
+func (h *Hub) reseal(ctx context.Context) {
+	done, err := h.vault.Reseal(ctx)
+	switch {
+	case err != nil && ctx.Err() == nil:
+		h.log.Error("seal secrets with the newest master key", "err", err)
+	case done.Values > 0 || done.Failed > 0:
+		h.log.Info("secrets sealed with the newest master key", "values", done.Values, "failed", done.Failed, "retired", done.Retired)
+	}
 }
 
 // Close gives up the listeners and closes the data folder. Run does it by itself.

@@ -243,7 +243,7 @@ func TestConfigIsChecked(t *testing.T) {
 		require.ErrorContains(t, err, field)
 	}
 	for _, listen := range []string{"localhost:0", "[::1]:0", "127.3.4.5:0"} {
-		c := hub.Config{DataDir: t.TempDir(), Listen: listen, AllowRemote: false}
+		c := hub.Config{DataDir: t.TempDir(), Listen: listen, InsecureHTTP: false}
 		if h, err := hub.Open(t.Context(), c); err == nil {
 			require.NoError(t, h.Close())
 		} else {

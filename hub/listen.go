@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/netip"
@@ -32,7 +33,12 @@ func (l *listener) Close() error {
 	return l.err
 }
 
-func (h *Hub) listen() (err error) {
+func (h *Hub) listen(context.Context) (err error) {
+	if h.cfg.TLSCert != "" {
+		if h.certificate, err = openCertificate(h.cfg.TLSCert, h.cfg.TLSKey, h.log); err != nil {
+			return err
+		}
+	}
 	if h.main, err = bind(h.cfg.Listen); err != nil {
 		return err
 	}

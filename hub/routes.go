@@ -4,13 +4,16 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"strings"
 
 	"github.com/slipway-ci/slipway/hub/api"
+	"github.com/slipway-ci/slipway/hub/edge"
+	"github.com/slipway-ci/slipway/hub/fleet"
+	"github.com/slipway-ci/slipway/hub/hosts"
+	"github.com/slipway-ci/slipway/hub/install"
+	"github.com/slipway-ci/slipway/hub/queue"
 	"github.com/slipway-ci/slipway/hub/queue/shipfoxapi"
 	"github.com/slipway-ci/slipway/hub/runnerapi"
 	"github.com/slipway-ci/slipway/internal/version"
-	"github.com/slipway-ci/slipway/tokens"
 )
 
 // handlers makes the handler of every route and that of the runners' alone.
@@ -23,10 +26,19 @@ func (h *Hub) handlers() (all, runners http.Handler, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	people, err := api.New(api.Config{Queue: h.queue, Logs: h.logs, Guard: h.guard, Version: version.String(), Logger: h.log.Named("api")})
+	c := h.compute
+	people, err := api.New(api.Config{
+		Queue: h.queue, Logs: h.logs, Guard: h.guard, Events: h.events, Hosts: c.hosts, ScaleSets: c.scaleSets, Fleet: c.fleet, Terminator: c,
+		ClientIP: edge.ClientIP, Version: version.String(), Logger: h.log.Named("api"),
+	})
 	if err != nil {
 		return nil, nil, err
 	}
+	installer, err := h.installer()
+	if err != nil {
+		return nil, nil, err
+	}
+	h.metrics.registry.MustRegister(levels{h})
 	every, only := http.NewServeMux(), http.NewServeMux()
 	// Both handlers answer an unknown route as the API that it belongs to does.
 	every.Handle("/", fox.Handler())
@@ -37,7 +49,11 @@ func (h *Hub) handlers() (all, runners http.Handler, err error) {
 	every.Handle(api.Prefix, people)
 	every.HandleFunc("GET /healthz", h.healthz)
 	every.HandleFunc("GET /readyz", h.readyz)
-	every.HandleFunc("GET /api/v1/hub", h.info)
+	every.Handle("GET /api/v1/hub", people.Require(queue.RoleViewer, http.HandlerFunc(h.info)))
+	every.Handle("GET /metrics", people.Require(queue.RoleViewer, h.metrics.handler(h.log.Named("metrics"))))
+	every.Handle(fleet.Path, c.fleet.Handler())
+	every.Handle(hosts.EnrolPath, c.hosts.EnrolHandler())
+	every.Handle(install.Prefix, installer)
 	return every, only, nil
 }
 
@@ -62,31 +78,42 @@ func (h *Hub) readyz(w http.ResponseWriter, r *http.Request) {
 	_, _ = fmt.Fprintln(w, "ok")
 }
 
-// Info is what GET /api/v1/hub tells an admin.
+// Info is what GET /api/v1/hub tells.
 type Info struct {
 	Version string `json:"version"`
 	// URL and RunnerURL are where the hub is reached, by clients on its machine
 	// and by runners.
 	URL       string `json:"url"`
 	RunnerURL string `json:"runner_url"`
+	// PublicURL is where hosts reach it; empty: none can be enrolled.
+	PublicURL string `json:"public_url"`
+	// ControlPlanes are where its jobs come from: for each, why nothing does now, or
+	// empty.
+	ControlPlanes map[string]string `json:"control_planes"`
 	// Free and Total are bytes of the data folder's disk; Full: no new jobs.
 	Free  int64 `json:"disk_free_bytes"`
 	Total int64 `json:"disk_total_bytes"`
 	Full  bool  `json:"disk_full"`
 }
 
-func (h *Hub) info(w http.ResponseWriter, r *http.Request) {
-	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+func (h *Hub) info(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
-	if _, err := h.queue.Authenticate(r.Context(), strings.TrimSpace(token), tokens.Admin); err != nil || !strings.EqualFold(scheme, "bearer") {
-		w.Header().Set("Content-Type", "application/problem+json")
-		w.WriteHeader(http.StatusUnauthorized)
-		_ = json.NewEncoder(w).Encode(map[string]any{"title": "Unauthorized", "status": http.StatusUnauthorized, "detail": "an admin token is needed"})
-		return
-	}
 	room := h.guard.Room()
 	_ = json.NewEncoder(w).Encode(Info{
-		Version: version.String(), URL: h.URL(), RunnerURL: h.RunnerURL(), Free: room.Free, Total: room.Total, Full: room.Full,
+		Version: version.String(), URL: h.URL(), RunnerURL: h.runnerURLForHosts(), PublicURL: h.compute.hosts.PublicURL(),
+		Free: room.Free, Total: room.Total, Full: room.Full, ControlPlanes: h.compute.planes(),
 	})
+}
+
+func (h *Hub) installer() (http.Handler, error) {
+	cfg := install.Config{Hosts: install.Of(h.compute.hosts), PublicURL: h.compute.hosts.PublicURL(), AgentsDir: h.cfg.AgentsDir, Logger: h.log.Named("install")}
+	if h.cfg.SysboxFile != "" {
+		table, err := install.ReadSysbox(h.cfg.SysboxFile)
+		if err != nil {
+			return nil, fmt.Errorf("%w: SysboxFile: %w", ErrConfig, err)
+		}
+		cfg.Sysbox = table
+	}
+	return install.New(cfg)
 }

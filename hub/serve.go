@@ -2,6 +2,7 @@ package hub
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -10,6 +11,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+
+	"github.com/slipway-ci/slipway/hub/edge"
 )
 
 const (
@@ -41,9 +44,10 @@ func (h *Hub) servers() (*servers, error) {
 		return nil, err
 	}
 	base, end := context.WithCancel(context.Background())
-	server := func(handler http.Handler) *http.Server {
+	server := func(handler http.Handler, encrypted bool) *http.Server {
+		front := edge.Config{TrustedProxies: h.cfg.TrustedProxies, TLS: encrypted, Logger: h.log.Named("access")}
 		return &http.Server{
-			Handler:           bodyDeadline(handler),
+			Handler:           edge.New(front, bodyDeadline(handler)),
 			ReadHeaderTimeout: 10 * time.Second,
 			IdleTimeout:       2 * time.Minute,
 			MaxHeaderBytes:    64 << 10,
@@ -51,7 +55,7 @@ func (h *Hub) servers() (*servers, error) {
 			ErrorLog:          h.log.Named("http").StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
 		}
 	}
-	return &servers{hub: h, all: server(all), runners: server(runners), end: end}, nil
+	return &servers{hub: h, all: server(all, h.certificate != nil), runners: server(runners, false), end: end}, nil
 }
 
 // run serves until ctx ends or a listener fails.
@@ -76,7 +80,11 @@ func (s *servers) run(ctx context.Context) error {
 // serve serves one listener. One that may vanish, with its bridge, ends nothing else.
 func (s *servers) serve(server *http.Server, l *listener, needed bool) {
 	s.wait.Go(func() {
-		err := server.Serve(l)
+		var to net.Listener = l
+		if l == s.hub.main && s.hub.certificate != nil {
+			to = tls.NewListener(l, s.hub.certificate.config())
+		}
+		err := server.Serve(to)
 		if errors.Is(err, http.ErrServerClosed) || !needed {
 			return
 		}

@@ -289,7 +289,8 @@ func merged(a, b map[string]string) map[string]string {
 // labels and registration.
 func specOf(t *template.Template) backend.Spec {
 	spec := backend.Spec{
-		Image: t.Image, PullPolicy: backend.PullPolicy(t.PullPolicy), PullMaxAge: t.PullMaxAge, OS: t.OS, Arch: t.Arch,
+		Labels: map[string]string{LabelTemplate: t.Key}, // a fleet goes by it
+		Image:  t.Image, PullPolicy: backend.PullPolicy(t.PullPolicy), PullMaxAge: t.PullMaxAge, OS: t.OS, Arch: t.Arch,
 		InjectRunner: t.InjectRunner, Entrypoint: t.Entrypoint, Command: t.Command, User: t.User,
 		CPU: t.CPU, Memory: t.Memory, GPUs: t.GPUs, ShmSize: t.ShmSize, PidsLimit: t.PidsLimit,
 		Runtime: t.Runtime, Network: t.Network, Tmpfs: t.Tmpfs, CapAdd: t.CapAdd, CapDrop: t.CapDrop,

@@ -8,8 +8,8 @@ import (
 	"github.com/slipway-ci/slipway/tokens"
 )
 
-// FirstAdmin makes an admin token when there is none that is good: at a hub's
-// first start, or when all were revoked. made is false when there is one. The
+// FirstAdmin makes an admin token when no good token has the role admin: at a
+// hub's first start, or when all were revoked or have expired. made is false when there is one. The
 // caller shows the token once; only its digest is stored.
 func FirstAdmin(ctx context.Context, q *queue.Queue) (token tokens.Token, made bool, err error) {
 	known, err := q.Tokens(ctx)
@@ -17,7 +17,7 @@ func FirstAdmin(ctx context.Context, q *queue.Queue) (token tokens.Token, made b
 		return tokens.Token{}, false, err
 	}
 	for _, t := range known {
-		if t.Kind == tokens.Admin && t.RevokedAt.IsZero() && (t.ExpiresAt.IsZero() || time.Now().Before(t.ExpiresAt)) {
+		if t.Role == queue.RoleAdmin && t.Good(time.Now()) {
 			return tokens.Token{}, false, nil
 		}
 	}

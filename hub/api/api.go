@@ -2,7 +2,6 @@ package api
 
 import (
 	"errors"
-	"fmt"
 	"net/http"
 	"sync/atomic"
 	"time"
@@ -11,6 +10,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/slipway-ci/slipway/hub/events"
 	"github.com/slipway-ci/slipway/hub/logs"
 	"github.com/slipway-ci/slipway/hub/queue"
 	"github.com/slipway-ci/slipway/hub/storage"
@@ -30,6 +30,14 @@ type Config struct {
 	// Queue and Logs are where jobs and logs are. Required.
 	Queue *queue.Queue
 	Logs  *logs.Store
+	// Events are the event log and the audit log; nil: there are none.
+	Events *events.Log
+	// Hosts, ScaleSets, Fleet and Terminator are the hosts, what runs on them and what
+	// ends it. Nil: the routes about it answer 404 not-configured.
+	Hosts      Hosts
+	ScaleSets  ScaleSets
+	Fleet      Fleet
+	Terminator Terminator
 	// Guard gives room for what must be stored; nil: there is always room.
 	Guard *storage.Guard
 	// Version is the program's, for the OpenAPI document; default "dev".
@@ -37,11 +45,16 @@ type Config struct {
 	// Failures is how many failed attempts to authenticate one address has in a
 	// minute before it is answered 429; default 30. Good tokens are never refused.
 	Failures int
-	// Streams is how many logs may be followed at once; default 256.
+	// ClientIP is the address that a request comes from; nil: the connection's.
+	ClientIP func(*http.Request) string
+	// Streams is how many logs may be followed at once, and how many streams of
+	// events; default 256.
 	Streams int
-	// WriteTimeout is how long a reader of a log may take for one piece of it;
-	// default 1 min.
+	// WriteTimeout is how long a reader of a log or of events may take for one piece
+	// of it; default 1 min.
 	WriteTimeout time.Duration
+	// Heartbeat is how often a stream of events says that it is there; default 15 s.
+	Heartbeat time.Duration
 	// Logger; nil discards.
 	Logger hclog.Logger
 }
@@ -52,6 +65,12 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Failures == 0 {
 		c.Failures = 30
+	}
+	if c.ClientIP == nil {
+		c.ClientIP = remoteAddress
+	}
+	if c.Heartbeat == 0 {
+		c.Heartbeat = 15 * time.Second
 	}
 	if c.Streams == 0 {
 		c.Streams = 256
@@ -69,38 +88,51 @@ func (c Config) validate() error {
 	switch {
 	case c.Queue == nil || c.Logs == nil:
 		return errors.New("api: Queue or Logs is nil")
-	case c.Failures < 0 || c.Streams < 0 || c.WriteTimeout < 0:
-		return errors.New("api: Failures, Streams and WriteTimeout can't be negative")
+	case c.Failures < 0 || c.Streams < 0 || c.WriteTimeout < 0 || c.Heartbeat < 0:
+		return errors.New("api: Failures, Streams, WriteTimeout and Heartbeat can't be negative")
 	}
 	return nil
 }
 
-type server struct {
+// Server is the handler of everything under Prefix.
+type Server struct {
 	Config
+	handler  http.Handler
+	mux      *http.ServeMux
 	huma     huma.API
+	routes   []Route
 	failures *failures
-	streams  atomic.Int64
+	streams  atomic.Int64 // of logs
+	watchers atomic.Int64 // of events
 }
 
 // New returns the handler of everything under Prefix.
-func New(cfg Config) (http.Handler, error) {
+func New(cfg Config) (*Server, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
 	mux := http.NewServeMux()
-	s := &server{Config: cfg, failures: newFailures(cfg.Failures), huma: humago.New(mux, document(cfg.Version))}
+	s := &Server{Config: cfg, mux: mux, failures: newFailures(cfg.Failures), huma: humago.New(mux, document(cfg.Version))}
 	s.huma.UseMiddleware(s.authenticate)
 	s.jobRoutes()
 	s.logRoutes()
 	s.tokenRoutes()
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		writeProblem(w, newProblem(http.StatusNotFound, "not-found", fmt.Sprintf("there is no route %s %.100s", r.Method, r.URL.Path)))
-	})
-	return mux, nil
+	s.hostRoutes()
+	s.scaleSetRoutes()
+	s.credentialRoutes()
+	s.runnerRoutes()
+	s.eventRoutes()
+	s.auditRoutes()
+	mux.HandleFunc("/", s.unknown)
+	s.handler = named(mux)
+	return s, nil
 }
 
-const schemeBearer = "admin"
+// ServeHTTP serves one request.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
+
+const schemeBearer = "token"
 
 func document(version string) huma.Config {
 	c := huma.DefaultConfig("Slipway", version)
@@ -108,24 +140,17 @@ func document(version string) huma.Config {
 	c.DocsPath, c.SchemasPath = "", "" // a page of others, and links into answers
 	c.CreateHooks = nil
 	c.RejectUnknownQueryParameters = true
-	c.Info.Description = "Jobs, their logs, and tokens of a Slipway hub."
+	c.Transformers = append(c.Transformers, nameProblem)
+	c.Info.Description = "Hosts, scale sets, runners, jobs, events and tokens of a Slipway hub. x-least-role says who may use a route."
 	c.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
-		schemeBearer: {Type: "http", Scheme: "bearer", Description: "an admin token, sf_adm_…"},
+		schemeBearer: {Type: "http", Scheme: "bearer", Description: "an API token with a role, sf_api_…, or an admin token, sf_adm_…"},
 	}
 	c.Security = []map[string][]string{{schemeBearer: {}}}
 	return c
 }
 
-// operation describes one route; path comes after Prefix.
-func operation(id, method, path, summary string, errs ...int) huma.Operation {
-	return huma.Operation{
-		OperationID: id, Method: method, Path: Prefix + path, Summary: summary,
-		Errors: append([]int{http.StatusUnauthorized, http.StatusTooManyRequests}, errs...), MaxBodyBytes: maxBody, BodyReadTimeout: bodyTimeout,
-	}
-}
-
 // store does what must be stored even when the disk is full.
-func (s *server) store(do func() error) error {
+func (s *Server) store(do func() error) error {
 	if s.Guard == nil {
 		return do()
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/slipway-ci/slipway/hub/api"
 	"github.com/slipway-ci/slipway/hub/logs"
 	"github.com/slipway-ci/slipway/hub/queue"
+	"github.com/slipway-ci/slipway/hub/queue/grant"
 	"github.com/slipway-ci/slipway/hub/store"
 	"github.com/slipway-ci/slipway/tokens"
 )
@@ -24,13 +25,15 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // hub is all that the API needs, and a runner's side by the queue's own methods.
 type hub struct {
-	t      *testing.T
-	queue  *queue.Queue
-	logs   *logs.Store
-	server *httptest.Server
-	client *http.Client
-	token  string
-	full   bool
+	t       *testing.T
+	queue   *queue.Queue
+	logs    *logs.Store
+	handler *api.Server
+	mux     *http.ServeMux // of the server
+	server  *httptest.Server
+	client  *http.Client
+	token   string
+	full    bool
 }
 
 func newHub(t *testing.T, adjust ...func(*api.Config)) *hub {
@@ -52,9 +55,11 @@ func newHub(t *testing.T, adjust ...func(*api.Config)) *hub {
 	for _, a := range adjust {
 		a(&cfg)
 	}
-	handler, err := api.New(cfg)
+	h.handler, err = api.New(cfg)
 	require.NoError(t, err)
-	h.server = httptest.NewServer(handler)
+	h.mux = http.NewServeMux()
+	h.mux.Handle("/", h.handler)
+	h.server = httptest.NewServer(h.mux)
 	h.client = &http.Client{Transport: &http.Transport{}, Timeout: 30 * time.Second}
 	t.Cleanup(func() {
 		h.client.CloseIdleConnections()
@@ -151,4 +156,29 @@ func (h *hub) append(c queue.Claim, offset int64, text string) {
 func (h *hub) finish(c queue.Claim, outcome queue.Outcome, exit int) {
 	h.t.Helper()
 	require.NoError(h.t, h.queue.Finish(h.t.Context(), c.LeaseToken, queue.Result{Outcome: outcome, ExitCode: &exit}))
+}
+
+// claimAs does what the runner of a loop does that has this id, until it has a job.
+func (h *hub) claimAs(id string, labels ...string) queue.Claim {
+	h.t.Helper()
+	ctx := h.t.Context()
+	_, secret, err := h.queue.CreateToken(ctx, queue.TokenSpec{Kind: tokens.Provisioner})
+	require.NoError(h.t, err)
+	p, err := h.queue.AuthenticateProvisioner(ctx, secret.Reveal())
+	require.NoError(h.t, err)
+	answer, err := h.queue.Poll(ctx, p, queue.PollRequest{Max: 1, Slots: []grant.Slots{{Key: "t", Labels: labels, Free: 1}}})
+	require.NoError(h.t, err)
+	require.Len(h.t, answer.Reservations, 1)
+	minted, err := h.queue.Mint(ctx, p, []queue.InstanceRequest{{Reservation: answer.Reservations[0].ID, ProviderID: id}})
+	require.NoError(h.t, err)
+	control, err := h.queue.Exchange(ctx, minted[0].Token.Reveal())
+	require.NoError(h.t, err)
+	activation, err := h.queue.Enrol(ctx, control.Token.Reveal(), queue.Enrolment{Labels: labels, Kind: "test"})
+	require.NoError(h.t, err)
+	session, err := h.queue.Register(ctx, activation.Reveal(), labels)
+	require.NoError(h.t, err)
+	claim, found, err := h.queue.Claim(ctx, session.Token, true)
+	require.NoError(h.t, err)
+	require.True(h.t, found)
+	return claim
 }

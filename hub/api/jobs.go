@@ -5,23 +5,18 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/danielgtaylor/huma/v2"
-
 	"github.com/slipway-ci/slipway/hub/logs"
 	"github.com/slipway-ci/slipway/hub/queue"
 	"github.com/slipway-ci/slipway/template"
 )
 
-func (s *server) jobRoutes() {
-	submit := operation("submit-job", http.MethodPost, "jobs", "Submit a job; 201 means that it is on disk",
-		http.StatusConflict, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity, http.StatusInsufficientStorage)
-	submit.DefaultStatus = http.StatusCreated
-	huma.Register(s.huma, submit, s.submit)
-	huma.Register(s.huma, operation("list-jobs", http.MethodGet, "jobs", "List jobs, the newest first"), s.list)
-	huma.Register(s.huma, operation("show-job", http.MethodGet, "jobs/{id}", "Show a job, or wait for its end", http.StatusNotFound), s.show)
-	huma.Register(s.huma, operation("list-job-events", http.MethodGet, "jobs/{id}/events", "List what became of a job", http.StatusNotFound), s.events)
-	cancel := operation("cancel-job", http.MethodPost, "jobs/{id}/cancel", "Ask for a job's end", http.StatusNotFound)
-	huma.Register(s.huma, cancel, s.cancel)
+func (s *Server) jobRoutes() {
+	register(s, often(operator("job")), answering(http.StatusCreated, operation("submit-job", http.MethodPost, "jobs", "Submit a job; 201 means that it is on disk",
+		http.StatusConflict, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity, http.StatusInsufficientStorage)), s.submit)
+	register(s, viewer("job"), operation("list-jobs", http.MethodGet, "jobs", "List jobs, the newest first"), s.list)
+	register(s, viewer("job"), operation("show-job", http.MethodGet, "jobs/{id}", "Show a job, or wait for its end", http.StatusNotFound), s.show)
+	register(s, viewer("job"), operation("list-job-events", http.MethodGet, "jobs/{id}/events", "List what became of a job", http.StatusNotFound), s.jobEvents)
+	register(s, often(operator("job")), operation("cancel-job", http.MethodPost, "jobs/{id}/cancel", "Ask for a job's end", http.StatusNotFound), s.cancel)
 }
 
 func jobOf(j queue.Job) Job {
@@ -56,7 +51,7 @@ type submitInput struct {
 	Body JobSpec
 }
 
-func (s *server) submit(ctx context.Context, in *submitInput) (*oneJob, error) {
+func (s *Server) submit(ctx context.Context, in *submitInput) (*oneJob, error) {
 	job, err := s.Queue.Submit(ctx, queue.JobSpec{
 		Name: in.Body.Name, Labels: in.Body.Labels, Run: in.Body.Run, Command: in.Body.Command, Env: in.Body.Env,
 		Timeout: time.Duration(in.Body.TimeoutSeconds * float64(time.Second)), Retries: in.Body.Retries, Key: in.Key,
@@ -64,6 +59,10 @@ func (s *server) submit(ctx context.Context, in *submitInput) (*oneJob, error) {
 	if err != nil {
 		return nil, s.problem(err)
 	}
+	d := deedOf(ctx)
+	d.object = "job/" + job.ID
+	d.set("name", in.Body.Name) // the default is what runs
+	d.set("labels", job.Labels)
 	return &oneJob{jobOf(job)}, nil
 }
 
@@ -79,7 +78,7 @@ type jobList struct {
 	Body list[Job]
 }
 
-func (s *server) list(ctx context.Context, in *listInput) (*jobList, error) {
+func (s *Server) list(ctx context.Context, in *listInput) (*jobList, error) {
 	filter := queue.JobFilter{Name: in.Name, Cursor: in.Cursor, Limit: in.Limit}
 	for _, status := range in.Status {
 		filter.States = append(filter.States, queue.State(status))
@@ -106,7 +105,7 @@ type showInput struct {
 	Wait int    `query:"wait_seconds" minimum:"0" maximum:"60" doc:"answer when the job has ended, or after so long"`
 }
 
-func (s *server) show(ctx context.Context, in *showInput) (*oneJob, error) {
+func (s *Server) show(ctx context.Context, in *showInput) (*oneJob, error) {
 	sub := s.Queue.Subscribe(queue.TopicJob(in.ID))
 	defer sub.Close()
 	deadline := time.NewTimer(time.Duration(in.Wait) * time.Second)
@@ -130,7 +129,7 @@ func (s *server) show(ctx context.Context, in *showInput) (*oneJob, error) {
 }
 
 // withLog tells of a job that runs how long its log is so far.
-func (s *server) withLog(job queue.Job) Job {
+func (s *Server) withLog(job queue.Job) Job {
 	answer := jobOf(job)
 	if job.Attempt > 0 {
 		if length, err := s.Logs.Length(logs.Key{Job: job.ID, Attempt: job.Attempt}); err == nil {
@@ -144,11 +143,11 @@ type jobInput struct {
 	ID string `path:"id"`
 }
 
-type eventList struct {
-	Body list[Event]
+type jobEventList struct {
+	Body list[JobEvent]
 }
 
-func (s *server) events(ctx context.Context, in *jobInput) (*eventList, error) {
+func (s *Server) jobEvents(ctx context.Context, in *jobInput) (*jobEventList, error) {
 	if _, err := s.Queue.Job(ctx, in.ID); err != nil {
 		return nil, s.problem(err)
 	}
@@ -156,14 +155,14 @@ func (s *server) events(ctx context.Context, in *jobInput) (*eventList, error) {
 	if err != nil {
 		return nil, s.problem(err)
 	}
-	items := make([]Event, len(events))
+	items := make([]JobEvent, len(events))
 	for i, e := range events {
-		items[i] = Event{At: e.At, Status: string(e.State), Attempt: e.Attempt, Runner: e.Runner, Reason: e.Reason}
+		items[i] = JobEvent{At: e.At, Status: string(e.State), Attempt: e.Attempt, Runner: e.Runner, Reason: e.Reason}
 	}
-	return &eventList{listOf(items, "")}, nil
+	return &jobEventList{listOf(items, "")}, nil
 }
 
-func (s *server) cancel(ctx context.Context, in *jobInput) (*oneJob, error) {
+func (s *Server) cancel(ctx context.Context, in *jobInput) (*oneJob, error) {
 	var job queue.Job
 	err := s.store(func() (err error) {
 		job, err = s.Queue.Cancel(ctx, in.ID)

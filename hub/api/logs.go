@@ -23,14 +23,14 @@ const (
 	typeRecords = "application/x-ndjson"
 )
 
-func (s *server) logRoutes() {
+func (s *Server) logRoutes() {
 	op := operation("read-job-log", http.MethodGet, "jobs/{id}/logs", "Read a job's log", http.StatusNotFound, http.StatusServiceUnavailable)
 	op.Description = "Plain text; or with Accept: " + typeRecords + " records {attempt, offset, data (base64)}, " +
 		"{attempt, offset, missing, reason} and at last {end, status}."
 	op.Responses = map[string]*huma.Response{"200": {
 		Description: "The log", Content: map[string]*huma.MediaType{"text/plain": {}, typeRecords: {}},
 	}}
-	huma.Register(s.huma, op, s.log)
+	register(s, viewer("job"), op, s.log)
 }
 
 type logInput struct {
@@ -42,7 +42,7 @@ type logInput struct {
 	Accept  string `header:"Accept"`
 }
 
-func (s *server) log(ctx context.Context, in *logInput) (*huma.StreamResponse, error) {
+func (s *Server) log(ctx context.Context, in *logInput) (*huma.StreamResponse, error) {
 	job, err := s.Queue.Job(ctx, in.ID)
 	if err != nil {
 		return nil, s.problem(err)
@@ -55,8 +55,13 @@ func (s *server) log(ctx context.Context, in *logInput) (*huma.StreamResponse, e
 		defer s.streams.Add(-1)
 		r, w := humago.Unwrap(ctx)
 		out := newOutput(w, strings.Contains(in.Accept, typeRecords), s.WriteTimeout)
-		err := s.stream(r.Context(), in, job, out)
-		if err != nil && r.Context().Err() == nil && !errors.Is(err, errReaderGone) {
+		if r.Method == http.MethodHead {
+			return
+		}
+		good, stop := s.whileGood(ctx.Context())
+		defer stop()
+		err := s.stream(good, in, job, out)
+		if err != nil && good.Err() == nil && !errors.Is(err, errReaderGone) {
 			s.Logger.Warn("read log", "job", in.ID, "err", err)
 		}
 		// A stream that broke off must not look like one that came to its end.
@@ -67,7 +72,7 @@ func (s *server) log(ctx context.Context, in *logInput) (*huma.StreamResponse, e
 }
 
 // stream writes the log, and with Follow what comes, until the job has ended.
-func (s *server) stream(ctx context.Context, in *logInput, job queue.Job, out *output) error {
+func (s *Server) stream(ctx context.Context, in *logInput, job queue.Job, out *output) error {
 	sub := s.Queue.Subscribe(queue.TopicJob(in.ID))
 	defer sub.Close()
 	key := logs.Key{Job: in.ID, Attempt: cmp.Or(in.Attempt, in.From, job.Attempt, 1)}
@@ -100,7 +105,7 @@ func (s *server) stream(ctx context.Context, in *logInput, job queue.Job, out *o
 }
 
 // drain writes what there is.
-func (s *server) drain(ctx context.Context, key logs.Key, offset int64, out *output) (int64, error) {
+func (s *Server) drain(ctx context.Context, key logs.Key, offset int64, out *output) (int64, error) {
 	for {
 		if err := ctx.Err(); err != nil {
 			return offset, err
@@ -179,6 +184,14 @@ func (o *output) record(r LogRecord) error {
 		return err
 	}
 	return o.write(append(line, '\n'))
+}
+
+// Write is write, for io.Copy.
+func (o *output) Write(p []byte) (int, error) {
+	if err := o.write(p); err != nil {
+		return 0, err
+	}
+	return len(p), nil
 }
 
 func (o *output) write(p []byte) error {

@@ -1,16 +1,13 @@
 package api
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
-
-	"github.com/slipway-ci/slipway/hub/queue"
-	"github.com/slipway-ci/slipway/hub/storage"
 )
 
 // typePrefix comes before the code of a problem in its type.
@@ -23,6 +20,8 @@ type Problem struct {
 	Title  string `json:"title"`
 	Status int    `json:"status"`
 	Detail string `json:"detail"`
+	// RequestID is the request's, as in the hub's log.
+	RequestID string `json:"request_id,omitempty"`
 	// Errors name the fields that are wrong, for problems of type invalid.
 	Errors []FieldError `json:"errors,omitempty"`
 }
@@ -43,6 +42,17 @@ func (p *Problem) GetStatus() int { return p.Status }
 // ContentType is application/problem+json, for huma.
 func (p *Problem) ContentType(string) string { return "application/problem+json" }
 
+// code is the last part of the type.
+func (p *Problem) code() string { return strings.TrimPrefix(p.Type, typePrefix) }
+
+// nameProblem puts the request's id into problems. It is a transformer of huma's.
+func nameProblem(ctx huma.Context, _ string, v any) (any, error) {
+	if p, ok := v.(*Problem); ok {
+		p.RequestID = ctx.Header(headerRequest)
+	}
+	return v, nil
+}
+
 func newProblem(status int, code, detail string, fields ...FieldError) *Problem {
 	return &Problem{Type: typePrefix + code, Title: http.StatusText(status), Status: status, Detail: detail, Errors: fields}
 }
@@ -50,7 +60,7 @@ func newProblem(status int, code, detail string, fields ...FieldError) *Problem 
 // codes are of the problems that huma finds.
 var codes = map[int]string{
 	http.StatusBadRequest: "invalid", http.StatusUnprocessableEntity: "invalid", http.StatusRequestEntityTooLarge: "too-large",
-	http.StatusUnsupportedMediaType: "unsupported-media-type", http.StatusRequestTimeout: "timeout", http.StatusNotAcceptable: "not-acceptable",
+	http.StatusRequestedRangeNotSatisfiable: "invalid", http.StatusUnsupportedMediaType: "unsupported-media-type", http.StatusRequestTimeout: "timeout", http.StatusNotAcceptable: "not-acceptable",
 }
 
 // huma's errors are made by a variable of its package.
@@ -72,44 +82,15 @@ func init() {
 	}
 }
 
-// locations are where the fields of the queue's InvalidError come from.
-var locations = map[string]string{
-	"timeout": "body.timeout_seconds", "key": "header.Idempotency-Key", "cursor": "query.cursor", "lifetime": "body.expires_in_seconds",
-}
-
 // stopping answers a request that was ended: its client is gone and reads nothing,
 // or the hub stops. Neither is a fault.
 func stopping() *Problem {
 	return newProblem(http.StatusServiceUnavailable, "stopping", "the hub is stopping: ask again later")
 }
 
-// problem turns an error of the queue into an answer. What is not known is told
-// to the log alone.
-func (s *server) problem(err error) error {
-	var invalid *queue.InvalidError
-	switch {
-	case err == nil:
-		return nil
-	case errors.As(err, &invalid):
-		location, ok := locations[invalid.Field]
-		if !ok {
-			location = "body." + invalid.Field
-		}
-		return newProblem(http.StatusUnprocessableEntity, "invalid", invalid.Error(), FieldError{Location: location, Message: invalid.Problem})
-	case errors.Is(err, queue.ErrNotFound):
-		return newProblem(http.StatusNotFound, "not-found", "there is none with this id")
-	case errors.Is(err, queue.ErrKeyReused):
-		return newProblem(http.StatusConflict, "idempotency-key-reused", "another job was submitted with this Idempotency-Key")
-	case errors.Is(err, context.Canceled):
-		return stopping()
-	case errors.Is(err, queue.ErrStorageFull), storage.IsFull(err):
-		return newProblem(http.StatusInsufficientStorage, "storage-full", "the hub's disk is too full for anything new")
-	}
-	s.Logger.Error("request failed", "err", err)
-	return newProblem(http.StatusInternalServerError, "internal", "internal error: see the hub's log")
-}
-
-func writeProblem(w http.ResponseWriter, p *Problem) {
+// writeProblem answers a problem that is found before huma has the request.
+func writeProblem(w http.ResponseWriter, r *http.Request, p *Problem) {
+	p.RequestID = r.Header.Get(headerRequest)
 	w.Header().Set("Content-Type", p.ContentType(""))
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(p.Status)

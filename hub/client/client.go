@@ -1,7 +1,7 @@
 package client
 
 import (
-	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -16,23 +16,30 @@ import (
 const (
 	callTimeout  = 30 * time.Second
 	maxErrorBody = 64 << 10
+	// maxSilence is several times the pace at which a hub says that it is there.
+	maxSilence = 90 * time.Second
 )
 
 // Config says which hub.
 type Config struct {
 	// URL is the hub's base URL, http or https. Required.
 	URL string
-	// Token is an admin token, sf_adm_…. Required. It is never part of an error.
+	// Token is an admin token, sf_adm_…, or an API token with a role, sf_api_….
+	// Required. It is never part of an error.
 	Token string
 	// HTTP does the requests; nil: a client of its own, with http.DefaultTransport.
 	HTTP *http.Client
+	// Silence is how long a stream of events may say nothing until the connection
+	// is taken for lost; default 90 s.
+	Silence time.Duration
 }
 
 // Client speaks to one hub. Its methods may be called from many goroutines.
 type Client struct {
-	base  *url.URL
-	token string
-	http  *http.Client
+	base    *url.URL
+	token   string
+	http    *http.Client
+	silence time.Duration
 }
 
 // New checks the configuration; it connects to nothing. Errors: ErrUsage.
@@ -42,9 +49,12 @@ func New(cfg Config) (*Client, error) {
 		return nil, fmt.Errorf("%w: the hub's URL must be http://… or https://…", ErrUsage)
 	}
 	if cfg.Token == "" || strings.ContainsAny(cfg.Token, " \t\r\n") {
-		return nil, fmt.Errorf("%w: an admin token is needed", ErrUsage)
+		return nil, fmt.Errorf("%w: an admin or API token is needed", ErrUsage)
 	}
-	c := &Client{base: base, token: cfg.Token, http: &http.Client{}}
+	if cfg.Silence < 0 {
+		return nil, fmt.Errorf("%w: Silence can't be negative", ErrUsage)
+	}
+	c := &Client{base: base, token: cfg.Token, http: &http.Client{}, silence: cmp.Or(cfg.Silence, maxSilence)}
 	if cfg.HTTP != nil {
 		copied := *cfg.HTTP
 		c.http = &copied
@@ -63,7 +73,7 @@ func (c *Client) call(ctx context.Context, method, path string, query url.Values
 		return err
 	}
 	defer func() { _ = res.Body.Close() }()
-	if out == nil {
+	if out == nil || res.StatusCode == http.StatusNoContent {
 		_, _ = io.CopyN(io.Discard, res.Body, maxErrorBody)
 		return nil
 	}
@@ -83,20 +93,19 @@ func waited(query url.Values) time.Duration {
 func (c *Client) send(ctx context.Context, method, path string, query url.Values, in any, headers ...string) (*http.Response, error) {
 	target := c.base.JoinPath("api/v1", path)
 	target.RawQuery = query.Encode()
-	body := io.Reader(http.NoBody)
+	body, kind := io.Reader(http.NoBody), ""
 	if in != nil {
-		text, err := json.Marshal(in)
-		if err != nil {
+		var err error
+		if body, kind, err = encode(in); err != nil {
 			return nil, fmt.Errorf("client: %s %s: %w", method, path, err)
 		}
-		body = bytes.NewReader(text)
 	}
 	req, err := http.NewRequestWithContext(ctx, method, target.String(), body)
 	if err != nil {
 		return nil, fmt.Errorf("client: %s %s: %w", method, path, err)
 	}
 	if in != nil {
-		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("Content-Type", kind)
 	}
 	req.Header.Set("Authorization", "Bearer "+c.token)
 	for i := 0; i+1 < len(headers); i += 2 {
@@ -129,7 +138,7 @@ func readError(res *http.Response) error {
 	if res.StatusCode == http.StatusNotFound && (err != nil || e.Type == "") {
 		e.Detail = fmt.Sprintf("404 from %s, and not a Slipway hub's: is the hub's URL right?", res.Request.URL.Redacted())
 	}
-	e.Status = res.StatusCode
+	e.Status, e.RequestID = res.StatusCode, res.Header.Get("X-Request-Id")
 	if e.Title == "" {
 		e.Title = http.StatusText(res.StatusCode)
 	}

@@ -133,7 +133,7 @@ func TestJobs(t *testing.T) {
 	cancelled, err := h.client.Cancel(ctx, job.ID)
 	require.NoError(t, err)
 	require.Equal(t, "cancelled", cancelled.Status)
-	events, err := h.client.Events(ctx, job.ID)
+	events, err := h.client.JobEvents(ctx, job.ID)
 	require.NoError(t, err)
 	require.Len(t, events, 2)
 }

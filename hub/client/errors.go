@@ -11,8 +11,18 @@ import (
 var (
 	// ErrUnauthorized: the token is refused.
 	ErrUnauthorized = errors.New("client: token refused by the hub")
-	// ErrNotFound: there is no such job or token.
+	// ErrForbidden: the token's role does not allow it.
+	ErrForbidden = errors.New("client: the token's role does not allow this")
+	// ErrNotFound: there is no such job, host, token or the like.
 	ErrNotFound = errors.New("client: not found")
+	// ErrNotConfigured: this hub has no such thing at all, hosts for instance.
+	ErrNotConfigured = errors.New("client: not configured on this hub")
+	// ErrInvalid: the hub says what is wrong with the request; see Error.Fields.
+	ErrInvalid = errors.New("client: invalid")
+	// ErrConflict: as things are now it can't be done; the text says why.
+	ErrConflict = errors.New("client: conflict")
+	// ErrStale: it was edited by somebody else since it was read.
+	ErrStale = errors.New("client: edited by somebody else since")
 	// ErrStorageFull: the hub's disk is too full for anything new.
 	ErrStorageFull = errors.New("client: the hub's storage is full")
 	// ErrUnreachable: there was no answer, or not one of a hub.
@@ -30,6 +40,8 @@ type Error struct {
 	Detail string `json:"detail"`
 	// Fields name what is wrong with the request.
 	Fields []FieldError `json:"errors"`
+	// RequestID is what the hub's log calls the request; empty where it did not say.
+	RequestID string `json:"-"`
 }
 
 // FieldError says what is wrong with one field.
@@ -58,6 +70,9 @@ func (e *Error) Error() string {
 			text += "; " + f.Location + ": " + f.Message
 		}
 	}
+	if e.Status >= http.StatusInternalServerError && e.RequestID != "" {
+		text += " (request " + e.RequestID + ")"
+	}
 	return text
 }
 
@@ -66,8 +81,18 @@ func (e *Error) Is(target error) bool {
 	switch target {
 	case ErrUnauthorized:
 		return e.Status == http.StatusUnauthorized
+	case ErrForbidden:
+		return e.Status == http.StatusForbidden
 	case ErrNotFound:
 		return e.Status == http.StatusNotFound && e.Code() == "not-found"
+	case ErrNotConfigured:
+		return e.Code() == "not-configured"
+	case ErrInvalid:
+		return e.Status == http.StatusBadRequest || e.Status == http.StatusUnprocessableEntity
+	case ErrConflict:
+		return e.Status == http.StatusConflict
+	case ErrStale:
+		return e.Status == http.StatusPreconditionFailed
 	case ErrStorageFull:
 		return e.Code() == "storage-full"
 	}

@@ -35,8 +35,8 @@ type JobSpec struct {
 	Retries        int               `json:"retries,omitempty" doc:"how often it may run again after its runner was lost; at most 10"`
 }
 
-// Event is one step of a job's history.
-type Event struct {
+// JobEvent is one step of a job's history.
+type JobEvent struct {
 	At      time.Time `json:"at"`
 	Status  string    `json:"status"`
 	Attempt int       `json:"attempt"`

@@ -82,9 +82,9 @@ func (c *Client) Job(ctx context.Context, id string) (job Job, err error) {
 	return job, c.call(ctx, http.MethodGet, "jobs/"+url.PathEscape(id), nil, nil, &job)
 }
 
-// Events lists what became of a job, the oldest first.
-func (c *Client) Events(ctx context.Context, id string) ([]Event, error) {
-	var p page[Event]
+// JobEvents lists what became of a job, the oldest first.
+func (c *Client) JobEvents(ctx context.Context, id string) ([]JobEvent, error) {
+	var p page[JobEvent]
 	err := c.call(ctx, http.MethodGet, "jobs/"+url.PathEscape(id)+"/events", nil, nil, &p)
 	return p.Items, err
 }
@@ -101,7 +101,7 @@ func (c *Client) Wait(ctx context.Context, id string) (Job, error) {
 	query := url.Values{"wait_seconds": {strconv.Itoa(waitSeconds)}}
 	for {
 		var job Job
-		err := patiently(ctx, func() error {
+		err := Patiently(ctx, func() error {
 			return c.call(ctx, http.MethodGet, "jobs/"+url.PathEscape(id), query, nil, &job)
 		})
 		if err != nil || job.Final() {
@@ -110,8 +110,9 @@ func (c *Client) Wait(ctx context.Context, id string) (Job, error) {
 	}
 }
 
-// patiently does deed until it succeeds, or fails for good, or ctx ends.
-func patiently(ctx context.Context, deed func() error) error {
+// Patiently does deed, a call of a Client, until it succeeds, or fails for good, or
+// ctx ends. A hub that is not reached, or stops, is asked again and again.
+func Patiently(ctx context.Context, deed func() error) error {
 	pause := backoff.NewExponentialBackOff(backoff.WithInitialInterval(100*time.Millisecond),
 		backoff.WithMaxInterval(5*time.Second), backoff.WithMaxElapsedTime(0))
 	var last error

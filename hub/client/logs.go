@@ -30,7 +30,7 @@ func (c *Client) Logs(ctx context.Context, id string, o LogOptions, w io.Writer)
 	if !o.Follow {
 		return r.read(ctx)
 	}
-	return patiently(ctx, func() error {
+	return Patiently(ctx, func() error {
 		for {
 			before := r.records
 			err := r.read(ctx)

@@ -22,3 +22,8 @@ func (c *Client) Tokens(ctx context.Context) ([]Token, error) {
 func (c *Client) RevokeToken(ctx context.Context, id string) error {
 	return c.call(ctx, http.MethodDelete, "tokens/"+url.PathEscape(id), nil, nil, nil)
 }
+
+// Whoami tells whose the client's token is, and what it may do.
+func (c *Client) Whoami(ctx context.Context) (Identity, error) {
+	return get[Identity](ctx, c, "whoami")
+}

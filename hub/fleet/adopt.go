@@ -2,7 +2,6 @@ package fleet
 
 import (
 	"fmt"
-	"maps"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -54,11 +53,12 @@ func (f *Fleet) adopt(s *session, list *parts) {
 	for id, r := range list.runners {
 		f.see(h, id, r)
 	}
-	for id, r := range maps.Clone(h.runners) {
+	for id, r := range h.runners { // some are dropped on the way
 		switch {
 		case list.runners[id] != nil:
 		case list.undecided[id]:
 			r.uncertain, r.absent = true, time.Time{}
+			r.touch()
 		default:
 			f.missing(r, now)
 		}
@@ -69,8 +69,11 @@ func (f *Fleet) adopt(s *session, list *parts) {
 			delete(h.failures, kind)
 		}
 	}
+	clear(h.exhausted)
 	f.say(hclog.Debug, "full list", "host", h.name(), "epoch", s.epoch, "runners", len(list.runners), "undecided", len(list.undecided))
-	s.pokeChores()
+	if h.count().doomed > 0 {
+		s.pokeChores()
+	}
 	f.notify()
 }
 
@@ -88,15 +91,30 @@ func (f *Fleet) see(h *host, id string, seen *wire.Runner) {
 		h.foreign[id] = true
 		return
 	}
-	if r == nil {
-		r = &record{id: id, host: h, labels: seen.Labels}
+	kept := *seen // of its own: the rest of the list is not to be kept with it
+	told := unstamp(kept.Labels)
+	switch {
+	case r == nil:
+		r = newRecord(id, h, kept.Labels, told)
 		f.put(r)
 		f.save(id)
+	case r.labels == nil && len(kept.Labels) > 0:
+		r.label(kept.Labels)
+		f.save(id)
 	}
-	r.seen, r.stored, r.absent = seen, false, time.Time{}
+	if r.share.zero() && !told.zero() {
+		r.share = told
+		f.save(id)
+	}
+	kept.Labels = r.labels
+	if kept.State.Ended() && r.holds() {
+		clear(h.exhausted)
+	}
+	r.seen, r.stored, r.absent = &kept, false, time.Time{}
 	if r.calls == 0 {
 		r.uncertain = false
 	}
+	r.touch()
 }
 
 // missing takes in that the runner is not on its host.
@@ -107,6 +125,7 @@ func (f *Fleet) missing(r *record, now time.Time) {
 		f.drop(r)
 	case r.uncertain:
 		r.uncertain, r.absent = false, now
+		r.touch()
 	}
 }
 
@@ -127,7 +146,9 @@ func (s *session) takeChanges(changed *wire.Changed) error {
 	if n := len(s.host.runners) + len(s.host.foreign); n > 2*s.fleet.config.MaxRunners {
 		return fmt.Errorf("%w: %d runners are told of", wire.ErrViolation, n)
 	}
-	s.pokeChores()
+	if s.host.count().doomed > 0 {
+		s.pokeChores()
+	}
 	s.fleet.notify()
 	return nil
 }

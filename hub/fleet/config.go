@@ -9,6 +9,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/slipway-ci/slipway/backend"
 	"github.com/slipway-ci/slipway/internal/version"
 	"github.com/slipway-ci/slipway/internal/wire"
 	"github.com/slipway-ci/slipway/tokens"
@@ -17,7 +18,8 @@ import (
 // Config is what a Fleet is made from. Zero values mean the defaults.
 type Config struct {
 	// Authenticate says whose agent token has this digest: the host's id, stable
-	// and never reused. ErrRefused: nobody's. Required.
+	// and never reused. ErrRefused: nobody's. ErrRemoved: that of a host that was
+	// removed, whose agent is told so. Required.
 	Authenticate func(ctx context.Context, digest tokens.Digest) (host string, err error)
 	// Store keeps the records of runners; nil: in memory.
 	Store Store
@@ -46,6 +48,28 @@ type Config struct {
 	RetryMin, RetryMax time.Duration
 	// MaxRunners bounds how many runners one agent may tell of; default 2000.
 	MaxRunners int
+	// StatsInterval is how often an agent is asked how busy its host is; default
+	// 1 min.
+	StatsInterval time.Duration
+
+	// OvercommitCPU and OvercommitMemory are how much of a host's CPUs and memory
+	// its runners may have been launched with, all together: 1, the default, means
+	// no more than there is, 2 twice as much. What a runner is launched without is
+	// not counted, and neither is what a host does not tell.
+	OvercommitCPU, OvercommitMemory float64
+	// IsolatedRuntimes are the runtimes that isolate a runner from its host, the
+	// best first; default sysbox-runc, kata-runtime, runsc.
+	IsolatedRuntimes []string
+
+	// Credential gives what the registry of the image takes, for a launch of the
+	// template; nil: none. It is asked just before what needs it is sent, and what
+	// it gives is not kept. Default: none for any.
+	Credential func(ctx context.Context, template, image string) (*backend.Credential, error)
+	// Sessions is told what becomes of the sessions, one event after the other and
+	// never under a lock. If it is slower than events come, stats and facts give
+	// way to newer ones of their host, and in the end the oldest are lost: Hosts
+	// tells how things are. Default: nobody.
+	Sessions func(SessionEvent)
 
 	// Version is told to agents for display; default the build's own.
 	Version string
@@ -64,6 +88,13 @@ type Host struct {
 	MaxRunners int
 	// Cordoned hosts get no new runners.
 	Cordoned bool
+	// Labels are what a Placement's selector looks at.
+	Labels map[string]string
+	// Agent and Engine are the pair of ids that the host is bound to: an agent that
+	// tells another is turned away, and so is another host that tells this Engine
+	// ("host-duplicated"). Empty: bound to none, as a host is that was never there,
+	// or that is enrolled anew.
+	Agent, Engine string
 }
 
 func (c Config) withDefaults() Config {
@@ -79,6 +110,12 @@ func (c Config) withDefaults() Config {
 	c.RetryMin = cmp.Or(c.RetryMin, time.Second)
 	c.RetryMax = max(cmp.Or(c.RetryMax, 5*time.Minute), c.RetryMin)
 	c.MaxRunners = cmp.Or(c.MaxRunners, 2000)
+	c.StatsInterval = cmp.Or(c.StatsInterval, time.Minute)
+	c.OvercommitCPU = cmp.Or(c.OvercommitCPU, 1)
+	c.OvercommitMemory = cmp.Or(c.OvercommitMemory, 1)
+	if len(c.IsolatedRuntimes) == 0 {
+		c.IsolatedRuntimes = []string{"sysbox-runc", "kata-runtime", "runsc"}
+	}
 	c.Version = cmp.Or(c.Version, version.String())
 	if c.Logger == nil {
 		c.Logger = hclog.NewNullLogger()
@@ -106,11 +143,14 @@ func (c Config) validate() error {
 	}
 	for name, d := range map[string]time.Duration{
 		"Heartbeat": c.Heartbeat, "LostAfter": c.LostAfter, "CallTimeout": c.CallTimeout, "PrepareTimeout": c.PrepareTimeout,
-		"PrepareGrace": c.PrepareGrace, "SlowAfter": c.SlowAfter, "RetryMin": c.RetryMin, "RetryMax": c.RetryMax,
+		"PrepareGrace": c.PrepareGrace, "StatsInterval": c.StatsInterval, "SlowAfter": c.SlowAfter, "RetryMin": c.RetryMin, "RetryMax": c.RetryMax,
 	} {
 		if d < 0 {
 			errs = append(errs, fmt.Errorf("field %s is %s: it must not be negative", name, d))
 		}
+	}
+	if !(c.OvercommitCPU >= 0) || !(c.OvercommitMemory >= 0) {
+		errs = append(errs, errors.New("fields OvercommitCPU and OvercommitMemory must not be negative"))
 	}
 	if c.Heartbeat > wire.MaxTimeout || c.Heartbeat > 0 && c.Heartbeat < time.Millisecond {
 		errs = append(errs, fmt.Errorf("field Heartbeat is %s: 1 ms to %s is allowed", c.Heartbeat, wire.MaxTimeout))

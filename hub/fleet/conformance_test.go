@@ -3,6 +3,7 @@ package fleet_test
 import (
 	"context"
 	"net/http/httptest"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -29,6 +30,7 @@ type harness struct {
 	hang   atomic.Bool
 	real   bool // over loopback, else in memory
 	cut    bool // Break cuts the network, else it takes the engine away
+	view   bool // of a control plane, over a host that tells all there is to tell
 
 	mu    sync.Mutex
 	sites map[string]*site
@@ -46,9 +48,11 @@ type site struct {
 
 func behave(spec backend.Spec) memory.Program {
 	p := memory.Program{Start: 2 * time.Millisecond, Stop: 3 * time.Millisecond}
-	switch do := spec.Command; do[0] {
-	case "invalid":
+	if spec.Image == "invalid" {
 		p.Err = backend.ErrInvalid
+		return p
+	}
+	switch do := spec.Command; do[0] {
 	case "exit":
 		p.Run = 5 * time.Millisecond
 		p.ExitCode, _ = strconv.Atoi(do[1])
@@ -74,6 +78,13 @@ func (h *harness) Open(t *testing.T, owner string) backend.Backend {
 	s := h.startHub(t, owner, fleet.NewMemoryStore(), tokens.New(tokens.Agent))
 	h.startAgent(t, owner, s)
 	s.ready()
+	return h.backend(s)
+}
+
+func (h *harness) backend(s *site) backend.Backend {
+	if h.view {
+		return s.hub.View("queue")
+	}
 	return s.hub
 }
 
@@ -87,7 +98,7 @@ func (h *harness) Reopen(t *testing.T, owner string) backend.Backend {
 	s := h.startHub(t, owner, before.store, before.token)
 	h.startAgent(t, owner, s)
 	s.ready()
-	return s.hub
+	return h.backend(s)
 }
 
 func (h *harness) startHub(t *testing.T, owner string, store *fleet.MemoryStore, token tokens.Token) *site {
@@ -100,6 +111,9 @@ func (h *harness) startHub(t *testing.T, owner string, store *fleet.MemoryStore,
 			return "host-1", nil
 		},
 		Store: store, Hosts: []fleet.Host{{ID: "host-1", Name: "builder-01", MaxRunners: h.cap()}}, Heartbeat: time.Second,
+		Credential: func(context.Context, string, string) (*backend.Credential, error) {
+			return &backend.Credential{Username: "ci", Password: canary}, nil
+		},
 	})
 	s.ready = func() {
 		t.Helper()
@@ -120,8 +134,14 @@ func (h *harness) cap() int {
 
 func (h *harness) startAgent(t *testing.T, owner string, s *site) {
 	config := agent.Config{
-		Hub: "http://hub.test", InsecureHTTP: true, Dial: s.hub.dial, Token: s.token, ID: "agent-1", Engine: "engine-1",
+		Hub: "http://hub.test", InsecureHTTP: true, Dial: s.hub.dial, Token: func() tokens.Token { return s.token }, ID: "agent-1", Engine: "engine-1",
 		Backend: h.engine.Backend(owner), LookSpacing: time.Millisecond, LookInterval: 20 * time.Millisecond, LookTimeout: 100 * time.Millisecond, RetryMin: time.Millisecond, RetryMax: 20 * time.Millisecond,
+	}
+	if h.view {
+		config.Facts = agent.Facts{CPUs: 64, Memory: 64 << 30, Runtimes: []string{"runc"}, GPUs: devices("1", 2), Disk: agent.Disk{Free: 1 << 30, Total: 2 << 30}}
+		config.Stats = func(context.Context) (agent.Stats, error) {
+			return agent.Stats{Disk: agent.Disk{Free: 1 << 30, Total: 2 << 30}}, nil
+		}
 	}
 	if h.real {
 		server := httptest.NewServer(s.hub.Handler())
@@ -140,8 +160,15 @@ func (h *harness) startAgent(t *testing.T, owner string, s *site) {
 	t.Cleanup(s.end)
 }
 
-func (h *harness) Runs() backend.Spec        { return backend.Spec{Command: []string{"run"}} }
-func (h *harness) Invalid() backend.Spec     { return backend.Spec{Command: []string{"invalid"}} }
+func (h *harness) Runs() backend.Spec {
+	if h.view {
+		return backend.Spec{Command: []string{"run"}, CPU: 0.5, Memory: 1 << 20, Runtime: "runc", OS: runtime.GOOS, Arch: runtime.GOARCH}
+	}
+	return backend.Spec{Command: []string{"run"}}
+}
+func (h *harness) Invalid() backend.Spec {
+	return backend.Spec{Image: "invalid", Command: []string{"run"}}
+}
 func (h *harness) OutOfMemory() backend.Spec { return backend.Spec{Command: []string{"starve"}} }
 func (h *harness) Exits(code int) backend.Spec {
 	return backend.Spec{Command: []string{"exit", strconv.Itoa(code)}}
@@ -227,6 +254,13 @@ func TestConformance(t *testing.T) {
 			h := newHarness(t, 8)
 			h.cut = true
 			return bounded{h}
+		})
+	})
+	t.Run("through a view", func(t *testing.T) {
+		backendtest.Run(t, func(t *testing.T) backendtest.Harness {
+			h := newHarness(t, 0)
+			h.view = true
+			return h
 		})
 	})
 	t.Run("over loopback", func(t *testing.T) {

@@ -22,6 +22,9 @@ var (
 	ErrBusyHost = errors.New("fleet: host is online or has runners")
 	// ErrRefused is Config.Authenticate's: the credential is not valid.
 	ErrRefused = errors.New("fleet: credential refused")
+	// ErrRemoved is Config.Authenticate's: the credential was that of a host that
+	// was removed for good. Its agent is told so.
+	ErrRemoved = errors.New("fleet: host removed")
 )
 
 // HostLost is the error of runners whose host has been away for too long.

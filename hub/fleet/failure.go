@@ -13,8 +13,9 @@ import (
 	"github.com/slipway-ci/slipway/tokens"
 )
 
-// failure is the back-off of one kind of runner on one host.
+// failure is the back-off of one template on one host.
 type failure struct {
+	kind        string // what failed: a template that was edited begins anew
 	count       int
 	until       time.Time
 	reason      string
@@ -22,22 +23,59 @@ type failure struct {
 	next        *backoff.ExponentialBackOff
 }
 
+// waits says whether it still holds up what is asked for. Nil does not.
+func (f *failure) waits(a *ask, now time.Time) bool {
+	return f != nil && f.kind == a.kind && now.Before(f.until)
+}
+
+// pause is how long a host that had no room, by its own word, is left alone.
+// That is no failure: it is not counted, not shown, and over when a runner ends.
+type pause struct {
+	until time.Time
+	next  time.Duration
+}
+
+func (p *pause) end() time.Time {
+	if p == nil {
+		return time.Time{}
+	}
+	return p.until
+}
+
+// mostPause is the longest pause; a room that frees in another way than by a
+// runner's end is found after that at the latest.
+const mostPause = 30 * time.Second
+
 // mostKinds bounds the back-offs that are remembered for a host.
 const mostKinds = 1000
 
+// failureKey is what a back-off belongs to on a host: the template, or, of a
+// runner that has none, its kind.
+func failureKey(a *ask) string {
+	if a.template != "" {
+		return a.template
+	}
+	return a.kind
+}
+
 // fail notes that a launch, or what it needs, failed there. Of a burst only the
 // first counts. The lock is held.
-func (f *Fleet) fail(h *host, kind string, err error, now time.Time) {
-	failing := h.failures[kind]
-	if failing == nil {
+func (f *Fleet) fail(h *host, a *ask, err error, now time.Time) {
+	if errors.Is(err, backend.ErrExhausted) {
+		f.exhaust(h, a, now)
+		return
+	}
+	key := failureKey(a)
+	failing := h.failures[key]
+	if failing == nil || failing.kind != a.kind {
 		if len(h.failures) >= mostKinds {
 			clear(h.failures)
 		}
-		failing = &failure{next: backoff.NewExponentialBackOff(
+		failing = &failure{kind: a.kind, next: backoff.NewExponentialBackOff(
 			backoff.WithInitialInterval(f.config.RetryMin), backoff.WithMaxInterval(f.config.RetryMax), backoff.WithMultiplier(2),
 			backoff.WithRandomizationFactor(0.2), backoff.WithMaxElapsedTime(0),
 		)}
-		h.failures[kind] = failing
+		h.failures[key] = failing
 	}
 	if now.Before(failing.until) {
 		return
@@ -45,14 +83,32 @@ func (f *Fleet) fail(h *host, kind string, err error, now time.Time) {
 	failing.count++
 	failing.reason, failing.unavailable = tokens.Redact(err.Error()), errors.Is(err, backend.ErrUnavailable)
 	failing.until = now.Add(failing.next.NextBackOff())
-	f.say(hclog.Warn, "host backs off", "host", h.name(), "reason", failing.reason, "failures", failing.count)
+	f.say(hclog.Warn, "host backs off", "host", h.name(), "template", a.template, "reason", failing.reason, "failures", failing.count)
+}
+
+// exhaust leaves a host without room alone for a while.
+func (f *Fleet) exhaust(h *host, a *ask, now time.Time) {
+	key := failureKey(a)
+	p := h.exhausted[key]
+	if p == nil {
+		if len(h.exhausted) >= mostKinds {
+			clear(h.exhausted)
+		}
+		p = &pause{next: f.config.RetryMin}
+		h.exhausted[key] = p
+	}
+	if !now.Before(p.until) {
+		p.until = now.Add(p.next)
+		p.next = min(2*p.next, max(mostPause, f.config.RetryMin))
+	}
 }
 
 // kindOf is what runners of one template have in common: all of the spec but
 // what is one runner's own. Specs without an id, as Capacity's, have one too.
 func kindOf(spec *wire.Spec) string {
 	kind := *spec
-	kind.ID, kind.Labels, kind.Env = "", nil, nil
+	kind.ID, kind.Labels, kind.Env, kind.Credential, kind.GPUIDs = "", nil, nil, nil, nil
+	kind.Command = nil             // a registration may set it
 	text, _ := json.Marshal(&kind) // FromSpec has done it before
 	return string(text)
 }

@@ -138,6 +138,7 @@ func (f *flapping) truth() (ids []string) {
 // runners do, and no more than its cap, and no runner was started twice.
 func (f *flapping) covered() {
 	f.t.Helper()
+	require.NoError(f.t, f.Audit())
 	for _, h := range f.Hosts() {
 		n := len(f.nodes[h.ID].engine.Truth())
 		require.LessOrEqual(f.t, n, h.Held, "host %s", h.ID)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,16 +27,26 @@ type Fleet struct {
 	tasks   sync.WaitGroup // sessions, and what goes on when its caller has left
 	poked   chan struct{}  // there is something to save; of one
 
-	mu      sync.Mutex // never held across anything that waits
-	open    bool       // the records are loaded, and Run has not ended
-	hosts   map[string]*host
-	runners map[string]*record
-	turn    string        // the host that was chosen last
-	changed chan struct{} // closed and made anew at every change
-	unsaved *batch
-	notes   []note // for the log, once the lock is given back
+	mu         sync.Mutex // never held across anything that waits
+	open       bool       // the records are loaded, and Run has not ended
+	hosts      map[string]*host
+	order      []*host // the same, by id
+	runners    map[string]*record
+	all        []*record             // the same, and dropped ones
+	sorted     bool                  // all is in the order of the ids
+	dropped    int                   // how many in all are
+	placements map[string]*placement // by template; nil: anything anywhere
+	asks       map[string]*ask       // by template, the newest
+	rules      rules
+	level      uint64        // the most turns that a host has had, see choose
+	turns      uint64        // how often one was
+	changed    chan struct{} // closed and made anew at every change
+	unsaved    *batch
+	notes      []note // for the log, once the lock is given back
+	events     events
 
 	greeting map[*websocket.Conn]string // connections without their hello, and whose
+	waiting  map[string]int             // how many of them are the host's
 }
 
 // New makes a fleet. Until Run has loaded the records it knows nothing.
@@ -46,11 +57,12 @@ func New(config Config) (*Fleet, error) {
 	}
 	f := &Fleet{
 		config: config, log: config.Logger, poked: make(chan struct{}, 1),
-		hosts: map[string]*host{}, runners: map[string]*record{}, changed: make(chan struct{}), unsaved: newBatch(),
-		greeting: map[*websocket.Conn]string{},
+		hosts: map[string]*host{}, runners: map[string]*record{}, sorted: true, asks: map[string]*ask{}, changed: make(chan struct{}), unsaved: newBatch(),
+		greeting: map[*websocket.Conn]string{}, waiting: map[string]int{}, events: newEvents(),
+		rules: rules{overcommitCPU: config.OvercommitCPU, overcommitMemory: config.OvercommitMemory, isolated: slices.Clone(config.IsolatedRuntimes)},
 	}
 	for _, h := range config.Hosts {
-		f.host(h.ID).Host = h
+		f.host(h.ID).set(h)
 	}
 	return f, nil
 }
@@ -65,12 +77,15 @@ func (f *Fleet) Run(ctx context.Context) error {
 	if err := f.load(ctx); err != nil {
 		return fmt.Errorf("fleet: load records: %w", err)
 	}
-	var saver sync.WaitGroup
+	var saver, teller sync.WaitGroup
 	saver.Go(func() { f.saveAll(ctx) })
+	teller.Go(f.tellSessions)
 	f.tick(ctx)
 	f.stop()
 	f.tasks.Wait()
 	saver.Wait()
+	close(f.events.end)
+	teller.Wait()
 	return nil
 }
 
@@ -82,7 +97,9 @@ func (f *Fleet) load(ctx context.Context) error {
 	f.mu.Lock()
 	defer f.unlock()
 	for _, r := range records {
-		f.put(&record{id: r.Runner, host: f.host(r.Host), labels: maps.Clone(r.Labels), doomed: r.Doomed, stored: true})
+		made := newRecord(r.Runner, f.host(r.Host), maps.Clone(r.Labels), share{CPU: r.CPU, Memory: r.Memory, GPUs: slices.Clone(r.GPUs)})
+		made.doomed, made.stored = r.Doomed, true
+		f.put(made)
 	}
 	f.open = true
 	f.notify()
@@ -164,19 +181,26 @@ func (f *Fleet) notify() {
 func (f *Fleet) host(id string) *host {
 	h := f.hosts[id]
 	if h == nil {
-		h = &host{Host: Host{ID: id}, since: time.Now(), runners: map[string]*record{}, failures: map[string]*failure{}, prepared: map[string]bool{}, preparing: map[string]*flight{}}
+		h = newHost(id, time.Now())
+		h.pass = f.level
 		f.hosts[id] = h
+		at, _ := slices.BinarySearchFunc(f.order, id, byID)
+		f.order = slices.Insert(f.order, at, h)
 	}
 	return h
 }
 
-// ids of the hosts, in order. The lock is held.
-func (f *Fleet) ids() []string { return slices.Sorted(maps.Keys(f.hosts)) }
+func byID(h *host, id string) int { return strings.Compare(h.ID, id) }
 
 // put adds a record. The lock is held.
 func (f *Fleet) put(r *record) {
+	if n := len(f.all); n > 0 && f.all[n-1].id > r.id {
+		f.sorted = false
+	}
+	f.all = append(f.all, r)
 	f.runners[r.id] = r
 	r.host.runners[r.id] = r
+	r.touch()
 }
 
 // drop forgets a record, and has the store forget it. The lock is held.
@@ -186,6 +210,14 @@ func (f *Fleet) drop(r *record) {
 	}
 	delete(f.runners, r.id)
 	delete(r.host.runners, r.id)
+	r.dropped = true
+	if f.dropped++; f.dropped > 1000+len(f.runners) {
+		f.listed() // nobody lists, it seems
+	}
+	r.touch()
+	if r.known() { // there may be room again
+		clear(r.host.exhausted)
+	}
 	f.save(r.id)
 	f.notify()
 }

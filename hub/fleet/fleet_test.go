@@ -318,7 +318,7 @@ func TestPrepareOnTheHostsThatWouldBeChosen(t *testing.T) {
 		for range 3 {
 			w.launch()
 		}
-		require.Equal(t, "a4 b4 c1 d0 ", w.spread())
+		require.Equal(t, "a3 b3 c3 d0 ", w.spread(), "and who had to wait for it catches up")
 		w.nodes["a"].stop()
 		w.nodes["b"].stop()
 		w.nodes["c"].stop()

@@ -30,7 +30,9 @@ var upgrader = websocket.Upgrader{
 func (f *Fleet) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		host, err := f.authenticate(r)
+		removed := errors.Is(err, ErrRemoved)
 		switch {
+		case removed:
 		case errors.Is(err, ErrRefused):
 			w.Header().Set("WWW-Authenticate", "Bearer")
 			http.Error(w, "unauthorized", http.StatusUnauthorized)
@@ -52,6 +54,10 @@ func (f *Fleet) Handler() http.Handler {
 		conn, err := upgrader.Upgrade(w, r, nil)
 		if err != nil {
 			return // the upgrader has answered
+		}
+		if removed {
+			f.sendAway(conn, host)
+			return
 		}
 		f.serve(r.Context(), conn, host)
 	})
@@ -90,18 +96,35 @@ func (f *Fleet) enter() bool {
 	return true
 }
 
-// serve is one session, from hello to its end.
-func (f *Fleet) serve(ctx context.Context, conn *websocket.Conn, id string) {
-	link := wire.NewLink(conn, sendQueue)
+// sendAway tells the agent of a host that was removed so. Its hello is read, and
+// not looked at: one that has not said it may not have heard the rest.
+func (f *Fleet) sendAway(conn *websocket.Conn, id string) {
+	link := wire.NewLink(conn, 1)
+	why := wire.ErrRemoved
+	if _, err := f.hello(link, conn, "removed "+id); err != nil {
+		why = err
+	}
+	f.log.Info("agent turned away", "host", id, "err", tokens.Redact(why.Error()))
+	link.Refuse(why)
+}
+
+// hello reads the first frame. Of one host only a few connections may owe it.
+func (f *Fleet) hello(link *wire.Link, conn *websocket.Conn, id string) (wire.Frame, error) {
 	if !f.greets(conn, id) {
-		link.Refuse(wire.ErrStopping)
-		return
+		return wire.Frame{}, wire.ErrStopping
 	}
 	hello, err := link.First(wire.MaxHello)
 	f.greeted(conn)
 	if err == nil && hello.Type != wire.Hello {
 		err = fmt.Errorf("%w: %s before a hello", wire.ErrViolation, hello)
 	}
+	return hello, err
+}
+
+// serve is one session, from hello to its end.
+func (f *Fleet) serve(ctx context.Context, conn *websocket.Conn, id string) {
+	link := wire.NewLink(conn, sendQueue)
+	hello, err := f.hello(link, conn, id)
 	var s *session
 	if err == nil {
 		s, err = f.register(link, id, hello.Hello)
@@ -123,8 +146,9 @@ func (f *Fleet) register(link *wire.Link, id string, hello *wire.Greeting) (*ses
 	}
 	now := time.Now()
 	h := f.host(id)
-	if other := f.claimed(h, hello.Engine); other != nil {
+	if other := f.claimed(h, hello); other != nil {
 		h.conflict, h.conflictAt = other.ID, now
+		f.notify()
 		return nil, fmt.Errorf("%w: its engine is told as another's too: hosts %s and %s", wire.ErrDuplicated, h.name(), other.name())
 	}
 	if before := h.session; before != nil {
@@ -135,6 +159,7 @@ func (f *Fleet) register(link *wire.Link, id string, hello *wire.Greeting) (*ses
 	h.epoch++
 	h.agent, h.engine, h.version, h.facts = hello.Agent, hello.Engine, hello.Version, hello.Facts
 	h.since, h.ready, h.blind, h.lostTold, h.conflict = now, false, "", false, ""
+	h.usage, h.usageAt = wire.Usage{}, time.Time{}
 	clear(h.prepared)
 	s := &session{fleet: f, host: h, link: link, epoch: h.epoch, needsUpdate: !ok, pending: map[uint64]*call{}, chores: make(chan struct{}, 1)}
 	h.session = s
@@ -142,24 +167,32 @@ func (f *Fleet) register(link *wire.Link, id string, hello *wire.Greeting) (*ses
 	if ok {
 		terms.Protocol = version
 	}
+	f.emit(SessionEvent{
+		Kind: Connected, Host: h.ID, Epoch: s.epoch, Agent: h.agent, Engine: h.engine, Version: h.version, NeedsUpdate: !ok, Facts: h.facts,
+	})
 	f.say(hclog.Info, "agent connected", "host", h.name(), "epoch", s.epoch, "version", hello.Version, "needs_update", !ok)
 	f.notify()
 	_, err := link.Send(wire.Frame{Type: wire.Welcome, Welcome: terms})
 	return s, err
 }
 
-// claimed finds who the engine belongs to, when that is not h: a host that is
-// online or has runners, with the same engine; or h itself, with another one.
-func (f *Fleet) claimed(h *host, engine string) *host {
+// claimed finds whose pair of agent and engine the hello is, when it is not that of
+// h: another host that is bound to the engine, or uses it now; or h itself, bound
+// to another pair, or used with another engine.
+func (f *Fleet) claimed(h *host, hello *wire.Greeting) *host {
+	engine := hello.Engine
+	if h.Agent != "" && h.Agent != hello.Agent {
+		return h
+	}
 	if engine == "" {
 		return nil
 	}
 	inUse := func(h *host) bool { return h.engine != "" && (h.session != nil || len(h.runners) > 0) }
-	if inUse(h) && h.engine != engine {
+	if h.Engine != "" && h.Engine != engine || inUse(h) && h.engine != engine {
 		return h
 	}
-	for _, other := range f.hosts {
-		if other != h && inUse(other) && other.engine == engine {
+	for _, other := range f.order {
+		if other != h && (other.Engine == engine || other.engine == engine && inUse(other)) {
 			return other
 		}
 	}
@@ -174,21 +207,20 @@ const mostGreeting = 8
 func (f *Fleet) greets(conn *websocket.Conn, id string) bool {
 	f.mu.Lock()
 	defer f.unlock()
-	n := 0
-	for _, other := range f.greeting {
-		if other == id {
-			n++
-		}
-	}
-	if !f.open || n >= mostGreeting {
+	if !f.open || f.waiting[id] >= mostGreeting {
 		return false
 	}
 	f.greeting[conn] = id
+	f.waiting[id]++
 	return true
 }
 
 func (f *Fleet) greeted(conn *websocket.Conn) {
 	f.mu.Lock()
 	defer f.unlock()
+	id := f.greeting[conn]
 	delete(f.greeting, conn)
+	if f.waiting[id]--; f.waiting[id] <= 0 {
+		delete(f.waiting, id)
+	}
 }

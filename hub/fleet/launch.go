@@ -1,15 +1,24 @@
 package fleet
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"strings"
+	"slices"
 	"time"
 
 	"github.com/slipway-ci/slipway/backend"
 	"github.com/slipway-ci/slipway/internal/wire"
+	"github.com/slipway-ci/slipway/provisioner"
 )
+
+// launch is one Launch under way.
+type launch struct {
+	spec  *wire.Spec // with a credential, where there is one: it goes with the launch
+	ask   *ask
+	tried map[*host]bool
+}
 
 // Launch is backend.Backend's. A new id goes to the next host that may take it;
 // one that was sent to a host before goes to that host alone. A host that
@@ -21,124 +30,134 @@ func (f *Fleet) Launch(ctx context.Context, spec backend.Spec) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, f.config.CallTimeout)
 	defer cancel()
-	sent, err := wire.FromSpec(spec)
+	sent, err := f.sendable(ctx, spec)
 	if err == nil && spec.ID == "" {
 		err = fmt.Errorf("field ID is empty: %w", backend.ErrInvalid)
 	}
 	if err != nil {
 		return fmt.Errorf("launch %s: %w", spec.ID, err)
 	}
-	kind, tried := kindOf(sent), map[*host]bool{}
+	l := &launch{spec: sent, tried: map[*host]bool{}}
 	var last error
 	for {
-		r, err := f.assign(sent, kind, tried)
+		r, err := f.assign(l)
 		if err != nil {
-			if last != nil {
-				err = last // the host's own words say more than that there is no other
-			}
-			return fmt.Errorf("launch %s: %w", spec.ID, err)
+			return fmt.Errorf("launch %s: %w", spec.ID, cmp.Or(last, err)) // the host's own words say more than that there is no other
 		}
-		err = f.launchOn(ctx, r, sent, kind)
+		err = f.launchOn(ctx, r, l)
 		if err == nil {
 			return nil
 		}
 		if !errors.Is(err, backend.ErrExhausted) && !errors.Is(err, backend.ErrUnavailable) || ctx.Err() != nil {
 			return fmt.Errorf("launch %s: %w", spec.ID, err)
 		}
-		tried[r.host], last = true, err
+		l.tried[r.host], last = true, err
 	}
+}
+
+// sendable makes the spec that is sent, with the credential for its image.
+func (f *Fleet) sendable(ctx context.Context, spec backend.Spec) (*wire.Spec, error) {
+	sent, err := wire.FromSpec(spec)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(spec.GPUIDs) > 0:
+		return nil, fmt.Errorf("field GPUIDs is the fleet's to set: %w", backend.ErrInvalid)
+	case spec.Labels[LabelShare] != "":
+		return nil, fmt.Errorf("field Labels: %s is the fleet's to set: %w", LabelShare, backend.ErrInvalid)
+	case sent.Credential != nil || f.config.Credential == nil:
+		return sent, nil
+	}
+	c, err := f.config.Credential(ctx, spec.Labels[provisioner.LabelTemplate], spec.Image)
+	if err == nil {
+		sent.Credential, err = wire.FromCredential(c)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("its registry credential can't be had: %w: %w", errNotSent, plain(err))
+	}
+	return sent, nil
 }
 
 // assign finds or makes the record of a launch, and counts the launch as under
 // way.
-func (f *Fleet) assign(spec *wire.Spec, kind string, tried map[*host]bool) (*record, error) {
+func (f *Fleet) assign(l *launch) (*record, error) {
 	f.mu.Lock()
 	defer f.unlock()
 	if !f.open {
 		return nil, fmt.Errorf("the fleet is not running: %w", backend.ErrUnavailable)
 	}
 	now := time.Now()
-	r := f.runners[spec.ID]
+	l.ask = f.newAsk(l.spec)
+	r := f.runners[l.spec.ID]
+	var err error
 	switch {
-	case r != nil && (r.doomed || r.removal != nil):
-		return nil, fmt.Errorf("%w: it is to be removed from host %s", ErrOffline, r.host.name())
-	case r != nil && !r.host.reachable():
-		return nil, fmt.Errorf("%w: %s, where it was sent before", ErrOffline, r.host.name())
-	case r != nil && tried[r.host]:
-		return nil, fmt.Errorf("host %s could not take it: %w", r.host.name(), backend.ErrUnavailable)
 	case r == nil:
-		h, err := f.choose(kind, tried, now)
-		if err != nil {
-			return nil, err
-		}
-		r = &record{id: spec.ID, host: h, labels: spec.Labels}
-		f.put(r)
+		r, err = f.place(l, now)
+	case r.doomed || r.removal != nil:
+		err = fmt.Errorf("%w: it is to be removed from host %s", ErrOffline, r.host.name())
+	case !r.host.reachable():
+		err = fmt.Errorf("%w: %s, where it was sent before", ErrOffline, r.host.name())
+	case l.tried[r.host]:
+		err = fmt.Errorf("host %s could not take it: %w", r.host.name(), backend.ErrUnavailable)
+	case !r.known() && !r.holds(): // nothing came of it before: it takes up room anew
+		err = f.replace(r, l, now)
+	}
+	if err != nil {
+		return nil, err
 	}
 	if r.calls == 0 {
 		r.asked = now
 	}
 	r.calls++
+	r.touch()
 	return r, nil
 }
 
-// choose takes the hosts in turn. Of those that may take the runner, one that
-// has its image comes before one that has not, and both before one that is slow.
-func (f *Fleet) choose(kind string, tried map[*host]bool, now time.Time) (*host, error) {
-	ids := f.ids()
-	first := 0
-	for i, id := range ids {
-		if id > f.turn {
-			first = i
-			break
-		}
+// place makes the record on the host whose turn it is.
+func (f *Fleet) place(l *launch, now time.Time) (*record, error) {
+	h, err := f.choose(l, now)
+	if err != nil {
+		return nil, err
 	}
-	var best *host
-	rank := 4
-	obstacles := map[string]int{}
-	for i := range ids {
-		h := f.hosts[ids[(first+i)%len(ids)]]
-		obstacle := h.obstacle(kind, now)
-		if tried[h] {
-			obstacle = "tried"
-		}
-		if obstacle != "" {
-			obstacles[obstacle]++
-			continue
-		}
-		n := 0
-		if !h.prepared[kind] {
-			n++
-		}
-		if h.slow(now, f.config.SlowAfter) {
-			n += 2
-		}
-		if n < rank {
-			best, rank = h, n
-		}
-	}
-	if best == nil {
-		return nil, fmt.Errorf("none of %d hosts can take it%s: %w", len(ids), counted(obstacles), backend.ErrExhausted)
-	}
-	f.turn = best.ID
-	return best, nil
+	r := newRecord(l.spec.ID, h, l.spec.Labels, shareOn(h, l.spec))
+	f.put(r)
+	return r, nil
 }
 
-// counted puts the obstacles into words, in a fixed order.
-func counted(obstacles map[string]int) string {
-	var parts []string
-	for _, word := range []string{"offline", "needs-update", "not ready", "blind", "cordoned", "full", "backing off", "tried"} {
-		if n := obstacles[word]; n > 0 {
-			parts = append(parts, fmt.Sprintf("%d %s", n, word))
-		}
+// replace gives a launch that has made nothing its room on its host again.
+func (f *Fleet) replace(r *record, l *launch, now time.Time) error {
+	if v := f.rules.judge(r.host, l.ask, now); v.obstacle != "" {
+		return fmt.Errorf("host %s, where it was sent before, is %s: %w", r.host.name(), v.obstacle, backend.ErrExhausted)
 	}
-	if len(parts) == 0 {
-		return ""
+	r.share = shareOn(r.host, l.spec)
+	return nil
+}
+
+// shareOn is what the runner will take up on the host, which has the room.
+func shareOn(h *host, spec *wire.Spec) share {
+	s := share{CPU: max(spec.CPU, 0), Memory: max(spec.Memory, 0)}
+	switch {
+	case spec.GPUs > 0:
+		s.GPUs = slices.Clone(h.freeGPUs()[:spec.GPUs])
+	case spec.GPUs < 0:
+		s.GPUs = h.freeGPUs()
 	}
-	return " (" + strings.Join(parts, ", ") + ")"
+	return s
+}
+
+// frame is the launch as it is sent to the record's host. The lock is held.
+func (f *Fleet) frame(r *record, l *launch) (wire.Frame, error) {
+	runtime, ok := f.rules.runtime(r.host, l.ask)
+	if !ok {
+		return wire.Frame{}, fmt.Errorf("host %s: %w: it is %s", r.host.name(), errNotSent, noRuntime)
+	}
+	spec := *l.spec
+	spec.Runtime, spec.GPUIDs, spec.Labels = runtime, r.share.GPUs, r.share.stamped(spec.Labels)
+	return wire.Frame{Type: wire.Launch, Spec: &spec}, nil
 }
 
 // launchOn writes the record, then sends the launch, then waits for the answer.
-func (f *Fleet) launchOn(ctx context.Context, r *record, spec *wire.Spec, kind string) error {
+func (f *Fleet) launchOn(ctx context.Context, r *record, l *launch) error {
 	f.mu.Lock()
 	saved := f.save(r.id)
 	f.unlock()
@@ -146,7 +165,7 @@ func (f *Fleet) launchOn(ctx context.Context, r *record, spec *wire.Spec, kind s
 		err = fmt.Errorf("its record is not written: %w: %w", errNotSent, plain(err))
 		f.mu.Lock()
 		defer f.unlock()
-		f.launched(r, kind, err)
+		f.launched(r, l.ask, err)
 		return err
 	}
 	f.mu.Lock()
@@ -154,10 +173,13 @@ func (f *Fleet) launchOn(ctx context.Context, r *record, spec *wire.Spec, kind s
 	var c *call
 	err := fmt.Errorf("host %s: %w: offline", r.host.name(), errNotSent)
 	if f.runners[r.id] == r && r.host.reachable() {
-		c, err = s.begin(ctx, wire.Frame{Type: wire.Launch, Spec: spec}, func(err error) { f.launched(r, kind, err) })
+		var frame wire.Frame
+		if frame, err = f.frame(r, l); err == nil {
+			c, err = s.begin(limitOf(ctx), frame, func(err error) { f.launched(r, l.ask, err) })
+		}
 	}
 	if err != nil {
-		f.launched(r, kind, err)
+		f.launched(r, l.ask, err)
 	}
 	f.unlock()
 	if err != nil {
@@ -167,26 +189,32 @@ func (f *Fleet) launchOn(ctx context.Context, r *record, spec *wire.Spec, kind s
 }
 
 // launched applies what came of one launch. The lock is held.
-func (f *Fleet) launched(r *record, kind string, err error) {
+func (f *Fleet) launched(r *record, a *ask, err error) {
 	r.calls--
 	h, now := r.host, time.Now()
 	switch {
 	case err == nil || errors.Is(err, backend.ErrExists):
 		r.uncertain, r.absent = false, time.Time{}
 		if r.seen == nil {
-			r.seen = &wire.Runner{ID: r.id, Labels: r.labels, State: "starting"}
+			r.seen = &wire.Runner{ID: r.id, Labels: r.labels, State: backend.Starting}
 		}
-		delete(h.failures, kind)
+		key := failureKey(a)
+		if failing := h.failures[key]; failing != nil && failing.kind == a.kind {
+			delete(h.failures, key)
+		}
+		delete(h.exhausted, key)
+		h.havePrepared(a.kind)
 	case backend.IsDefinite(err):
 		if h.session != nil && !errors.Is(err, errNotSent) {
-			f.fail(h, kind, err, now)
+			f.fail(h, a, err, now)
 		}
 	default:
 		r.uncertain = r.seen == nil
 		if now.Sub(r.asked) >= f.config.SlowAfter && h.session != nil {
-			f.fail(h, kind, err, now)
+			f.fail(h, a, err, now)
 		}
 	}
+	r.touch()
 	if r.calls == 0 && !r.known() && !r.uncertain && r.absent.IsZero() {
 		f.drop(r)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/slipway-ci/slipway/backend"
@@ -18,26 +19,96 @@ var (
 
 // List is backend.Backend's, from memory.
 func (f *Fleet) List(ctx context.Context) (backend.Listing, error) {
+	return f.list(ctx, func(*record) bool { return true })
+}
+
+// list tells the runners that are wanted. Under the lock it only notes what they
+// are: nothing that a sight points to ever changes.
+func (f *Fleet) list(ctx context.Context, wanted func(*record) bool) (backend.Listing, error) {
 	if err := ctx.Err(); err != nil {
 		return backend.Listing{}, fmt.Errorf("list: %w", err)
 	}
+	now := time.Now()
+	sights, err := f.sights(now, wanted)
+	if err != nil {
+		return backend.Listing{}, err
+	}
+	listing := backend.Listing{Began: now, Runners: make([]backend.Runner, len(sights))}
+	for i := range sights {
+		listing.Runners[i] = sights[i].tell()
+	}
+	return listing, nil
+}
+
+func (f *Fleet) sights(now time.Time, wanted func(*record) bool) ([]sight, error) {
 	f.mu.Lock()
 	defer f.unlock()
 	if !f.open {
-		return backend.Listing{}, fmt.Errorf("list: the fleet is not running: %w", backend.ErrUnavailable)
+		return nil, fmt.Errorf("list: the fleet is not running: %w", backend.ErrUnavailable)
 	}
-	now := time.Now()
-	listing := backend.Listing{Began: now}
-	for _, id := range slices.Sorted(maps.Keys(f.runners)) {
-		r := f.runners[id]
+	sights := make([]sight, 0, len(f.runners))
+	var forgotten []*record
+	for _, r := range f.listed() {
 		switch {
 		case r.known():
-			listing.Runners = append(listing.Runners, r.tell(r.host.ready && r.seen != nil, f.lost(r.host, now)))
+			if wanted(r) {
+				sights = append(sights, r.sight(f.lost(r.host, now)))
+			}
 		case r.forgotten(now):
-			f.drop(r)
+			forgotten = append(forgotten, r)
 		}
 	}
-	return listing, nil
+	for _, r := range forgotten {
+		f.drop(r)
+	}
+	return sights, nil
+}
+
+// listed are the records in the order of their ids. New ids are mostly the
+// greatest, so that there is seldom anything to sort. The lock is held.
+func (f *Fleet) listed() []*record {
+	if f.dropped > 0 {
+		f.all = slices.DeleteFunc(f.all, func(r *record) bool { return r.dropped })
+		f.dropped = 0
+	}
+	if !f.sorted {
+		slices.SortFunc(f.all, func(a, b *record) int { return strings.Compare(a.id, b.id) })
+		f.sorted = true
+	}
+	return f.all
+}
+
+// sight is what a listing shows of a runner: values, and what never changes.
+type sight struct {
+	id, host string
+	labels   map[string]string
+	seen     *wire.Runner // nil: it was never seen
+	observed bool         // its host can be
+	lost     bool
+}
+
+func (r *record) sight(lost bool) sight {
+	return sight{id: r.id, host: r.host.name(), labels: r.labels, seen: r.seen, observed: r.host.ready && r.seen != nil, lost: lost}
+}
+
+func (s *sight) tell() backend.Runner {
+	seen := wire.Runner{ID: s.id, State: backend.Unknown}
+	if s.seen != nil {
+		seen = *s.seen
+	}
+	told := seen.Backend(s.host)
+	told.Labels = maps.Clone(s.labels)
+	switch {
+	case s.observed:
+		if told.ExitCode != nil {
+			told.ExitCode = new(*told.ExitCode)
+		}
+	case s.lost && !told.State.Ended():
+		told.State, told.Error, told.Finished = backend.Failed, HostLost, time.Time{}
+	case !s.lost:
+		told = backend.Runner{ID: told.ID, Labels: told.Labels, Host: told.Host, State: backend.Unknown, Created: told.Created}
+	}
+	return told
 }
 
 // Watch is backend.Watcher's.
@@ -57,27 +128,34 @@ func (f *Fleet) Watch(ctx context.Context, wake func()) error {
 	}
 }
 
-// Capacity is backend.Sizer's: the sum over the hosts that may take such a
-// runner now.
+// Capacity is backend.Sizer's: the sum over the hosts that may take such a runner
+// now, by the rules that a launch goes by. A spec's template is that of its labels.
 func (f *Fleet) Capacity(ctx context.Context, specs []backend.Spec) ([]int, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("capacity: %w", err)
 	}
-	kinds := make([]string, len(specs))
+	sent := make([]*wire.Spec, len(specs))
 	for i, spec := range specs {
-		sent, err := wire.FromSpec(spec)
-		if err == nil { // one that can't be sent has no room
-			kinds[i] = kindOf(sent)
+		if s, err := wire.FromSpec(spec); err == nil { // one that can't be sent has no room
+			sent[i] = s
 		}
 	}
 	f.mu.Lock()
 	defer f.unlock()
 	now, room := time.Now(), make([]int, len(specs))
-	for _, h := range f.hosts {
-		free := h.room()
-		for i, kind := range kinds {
-			if kind != "" && h.obstacle(kind, now) == "" {
-				room[i] += free
+	asks := make([]*ask, len(specs))
+	for i, s := range sent {
+		if s != nil {
+			asks[i] = f.newAsk(s)
+		}
+	}
+	for _, h := range f.order {
+		if closed(h) != "" || h.held() >= h.cap() {
+			continue // for whatever is asked
+		}
+		for i, a := range asks {
+			if a != nil {
+				room[i] += f.rules.judge(h, a, now).room
 			}
 		}
 	}

@@ -49,6 +49,6 @@ func (f *Fleet) beginLogs(ctx context.Context, id string, tail int) (*call, *ses
 	if logs >= mostLogs {
 		return nil, nil, fmt.Errorf("host %s: %w: %d logs are being fetched", r.host.name(), backend.ErrUnavailable, logs)
 	}
-	c, err := s.begin(ctx, wire.Frame{Type: wire.Logs, Runner: id, Tail: max(tail, 0)}, nil)
+	c, err := s.begin(limitOf(ctx), wire.Frame{Type: wire.Logs, Runner: id, Tail: max(tail, 0)}, nil)
 	return c, s, err
 }

@@ -26,11 +26,10 @@ func (f *Fleet) Prepare(ctx context.Context, spec backend.Spec) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("prepare: %w", err)
 	}
-	sent, err := wire.FromSpec(spec)
+	sent, err := f.sendable(ctx, spec)
 	if err != nil {
 		return fmt.Errorf("prepare: %w", err)
 	}
-	sent.ID, sent.Env, sent.Labels = "", nil, nil
 	flights, err := f.prepareAll(ctx, sent)
 	if err == nil {
 		err = f.awaitAny(ctx, flights)
@@ -82,40 +81,45 @@ func (f *Fleet) awaitAny(ctx context.Context, flights []*flight) error {
 	return errors.Join(errs...)
 }
 
+// prepareAll begins on every host that may take such a runner, now or when others
+// have ended: where it is full the image is fetched ahead.
 func (f *Fleet) prepareAll(ctx context.Context, spec *wire.Spec) ([]*flight, error) {
-	kind, now := kindOf(spec), time.Now()
+	now := time.Now()
 	f.mu.Lock()
 	defer f.unlock()
 	if !f.open {
 		return nil, fmt.Errorf("the fleet is not running: %w", backend.ErrUnavailable)
 	}
+	a := f.newAsk(spec)
 	var flights []*flight
-	obstacles := map[string]int{}
-	for _, id := range f.ids() {
-		h := f.hosts[id]
-		if obstacle := h.obstacle(kind, now); obstacle != "" {
-			obstacles[obstacle]++
+	counts := map[obstacle]int{}
+	for _, h := range f.order {
+		v := f.rules.judge(h, a, now)
+		if v.obstacle != "" && !v.obstacle.ofRoom() {
+			counts[v.obstacle]++
 			continue
 		}
-		flights = append(flights, f.prepareOn(ctx, h, kind, spec))
+		flights = append(flights, f.prepareOn(ctx, h, a, spec, v.runtime))
 	}
 	if len(flights) == 0 {
-		return nil, fmt.Errorf("none of %d hosts can take it%s: %w", len(f.hosts), counted(obstacles), backend.ErrExhausted)
+		return nil, fmt.Errorf("none of %d hosts can take it%s: %w", len(f.order), counted(counts), backend.ErrExhausted)
 	}
 	return flights, nil
 }
 
 // prepareOn begins a Prepare on one host, or joins the one under way. It outlives
 // its callers: the next may join. The lock is held.
-func (f *Fleet) prepareOn(ctx context.Context, h *host, kind string, spec *wire.Spec) *flight {
-	if fl := h.preparing[kind]; fl != nil {
+func (f *Fleet) prepareOn(ctx context.Context, h *host, a *ask, spec *wire.Spec, runtime string) *flight {
+	if fl := h.preparing[a.kind]; fl != nil {
 		return fl
 	}
 	fl := &flight{done: make(chan struct{})}
-	h.preparing[kind] = fl
+	h.preparing[a.kind] = fl
 	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), f.config.PrepareTimeout)
+	sent := *spec
+	sent.ID, sent.Env, sent.Labels, sent.Runtime = "", nil, nil, runtime
 	s := h.session
-	c, err := s.begin(limited, wire.Frame{Type: wire.Prepare, Spec: spec}, nil)
+	c, err := s.begin(f.config.PrepareTimeout, wire.Frame{Type: wire.Prepare, Spec: &sent}, nil)
 	f.tasks.Go(func() {
 		defer cancel()
 		if err == nil {
@@ -123,27 +127,33 @@ func (f *Fleet) prepareOn(ctx context.Context, h *host, kind string, spec *wire.
 		}
 		f.mu.Lock()
 		defer f.unlock()
-		f.prepared(s, kind, fl, err)
+		f.prepared(s, a, fl, err)
 	})
 	return fl
 }
 
 // prepared applies what came of a Prepare. The lock is held.
-func (f *Fleet) prepared(s *session, kind string, fl *flight, err error) {
+func (f *Fleet) prepared(s *session, a *ask, fl *flight, err error) {
 	h := s.host
-	delete(h.preparing, kind)
+	delete(h.preparing, a.kind)
 	if errors.Is(err, errors.ErrUnsupported) {
 		err = nil // nothing to fetch there
 	}
 	if h.session == s {
-		if err == nil && len(h.prepared) < mostKinds {
-			h.prepared[kind] = true
-		}
-		if err != nil {
-			delete(h.prepared, kind)
-			f.fail(h, kind, err, time.Now())
+		if err == nil {
+			h.havePrepared(a.kind)
+		} else {
+			delete(h.prepared, a.kind)
+			f.fail(h, a, err, time.Now())
 		}
 	}
 	fl.err = err
 	close(fl.done)
+}
+
+// havePrepared notes that the host has what such runners need.
+func (h *host) havePrepared(kind string) {
+	if len(h.prepared) < mostKinds {
+		h.prepared[kind] = true
+	}
 }

@@ -458,6 +458,9 @@ func FuzzSession(f *testing.F) {
 	f.Add(`{"type":"runners","epoch":1,"runners":{"runners":[],"undecided":["z"],"last":true}}` + "\n" + `{"type":"answer","epoch":1,"id":1,"error":{"code":"exists"}}`)
 	f.Add(`{"type":"blind","epoch":1,"error":{"code":"unavailable"}}` + "\n" + `{"type":"bye","error":{"code":"stopping"}}`)
 	f.Add(`{"type":"chunk","epoch":1,"id":1,"data":"eA=="}` + "\n" + `nonsense`)
+	f.Add(`{"type":"facts","epoch":1,"facts":{"cpus":4,"gpus":[{"id":"g"}],"disk":{"free":1,"total":2}}}` + "\n" +
+		`{"type":"answer","epoch":1,"id":1,"stats":{"cpus":1,"disk":{"free":1,"total":2}}}` + "\n" + `{"type":"answer","epoch":1,"id":2,"digest":"00"}`)
+	f.Add(`{"type":"runners","epoch":1,"runners":{"runners":[{"id":"x","state":"running","labels":{"host-share":"{\"cpu\":-1,\"gpus\":[\"g\",\"g\"]}","template":"t"}}],"last":true}}`)
 	f.Fuzz(func(t *testing.T, text string) {
 		if len(text) > 1<<16 {
 			t.Skip("longer than any frames that are worth trying")
@@ -472,6 +475,9 @@ func FuzzSession(f *testing.F) {
 				p.say("%s", strings.TrimSpace(line))
 			}
 			synctest.Wait()
+			w.after(20 * time.Second) // a beat, and with it a request for stats
+			require.NoError(t, w.Audit())
+			w.Explain("small")
 			require.NoError(t, w.Cordon("a", true))
 			id := w.launch()
 			require.Equal(t, "b", w.shown(id).Host)

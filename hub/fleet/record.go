@@ -1,29 +1,35 @@
 package fleet
 
 import (
-	"maps"
 	"time"
 
-	"github.com/slipway-ci/slipway/backend"
 	"github.com/slipway-ci/slipway/internal/wire"
 )
 
 // record is what is known of one runner. Once a launch was sent, its id belongs
 // to its host until it is known to be gone.
 type record struct {
-	id     string
-	host   *host
-	labels map[string]string
+	id       string
+	host     *host
+	labels   map[string]string // nobody changes it
+	template string            // of the labels, as plane is
+	plane    string
+	share    share // of the host
 
 	calls     int          // launches that are not answered yet
 	asked     time.Time    // when the first of them was begun
 	uncertain bool         // a launch may have made it, or may yet
-	seen      *wire.Runner // how its agent showed it last
+	seen      *wire.Runner // how its agent showed it last; nobody changes it
 	stored    bool         // from the store, and its host has not told of it since
 	absent    time.Time    // since when a full list has shown that no launch made it; zero: none
 	doomed    bool         // to be removed as soon as its host is there
 	removal   *call        // the removal under way
+	dropped   bool         // there is no such record any more
 }
+
+// touch has its host counted anew. It follows every change of what holds looks at,
+// and of doomed.
+func (r *record) touch() { r.host.counted = false }
 
 // known says whether it is told in listings. A launch that is uncertain is its
 // caller's to remember, and is not told before it was seen.
@@ -41,27 +47,9 @@ func (r *record) holds() bool {
 	}
 }
 
-// tell is how a listing shows it. The caller knows whether its host can be
-// observed, and whether it is lost.
-func (r *record) tell(observed, lost bool) backend.Runner {
-	seen := wire.Runner{ID: r.id, Labels: r.labels, State: backend.Unknown}
-	if r.seen != nil {
-		seen = *r.seen
-	}
-	told := seen.Backend(r.host.name())
-	told.Labels = maps.Clone(told.Labels)
-	switch {
-	case observed:
-		if told.ExitCode != nil {
-			code := *told.ExitCode
-			told.ExitCode = &code
-		}
-	case lost && !told.State.Ended():
-		told.State, told.Error, told.Finished = backend.Failed, HostLost, time.Time{}
-	case !lost:
-		told = backend.Runner{ID: told.ID, Labels: told.Labels, Host: told.Host, State: backend.Unknown, Created: told.Created}
-	}
-	return told
+// kept is the record as it is stored.
+func (r *record) kept() Record {
+	return Record{Runner: r.id, Host: r.host.ID, Labels: r.labels, Doomed: r.doomed, CPU: r.share.CPU, Memory: r.share.Memory, GPUs: r.share.GPUs}
 }
 
 // absentFor is how long the id of a launch that made nothing still belongs to

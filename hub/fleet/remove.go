@@ -53,12 +53,14 @@ func (f *Fleet) beginRemove(ctx context.Context, id string) (c *call, s *session
 		return nil, nil, false, fmt.Errorf("%w: %s: nothing is done before it returns or is removed", ErrLost, r.host.name())
 	case !r.host.reachable():
 		r.doomed = true
+		r.touch()
 		f.save(id)
 		return nil, nil, false, fmt.Errorf("%w: %s: remembered, and done when it returns", ErrOffline, r.host.name())
 	}
 	s, joined = r.host.session, r.removal != nil
 	if c, err = f.removeOn(ctx, s, r); err != nil {
 		r.doomed = true
+		r.touch()
 		f.save(id)
 		s.pokeChores()
 	}
@@ -70,7 +72,7 @@ func (f *Fleet) removeOn(ctx context.Context, s *session, r *record) (*call, err
 	if r.removal != nil {
 		return r.removal, nil
 	}
-	c, err := s.begin(ctx, wire.Frame{Type: wire.Remove, Runner: r.id}, func(err error) { f.removed(s, r, err) })
+	c, err := s.begin(limitOf(ctx), wire.Frame{Type: wire.Remove, Runner: r.id}, func(err error) { f.removed(s, r, err) })
 	r.removal = c
 	return c, err
 }
@@ -83,8 +85,10 @@ func (f *Fleet) removed(s *session, r *record, err error) {
 		f.drop(r)
 	case err == nil: // a launch has overtaken it, and its answer decides
 		r.seen, r.stored = nil, false
+		r.touch()
 	case s.ended: // nobody knows: it is done again when the host returns
 		r.doomed = true
+		r.touch()
 		f.save(r.id)
 	}
 	f.notify()
@@ -93,28 +97,22 @@ func (f *Fleet) removed(s *session, r *record, err error) {
 // mostChores is how many doomed runners of a host are removed at once.
 const mostChores = 8
 
-// doChores removes the doomed runners of a host that has returned.
-func (s *session) doChores(ctx context.Context) {
+// removeAllDoomed removes the doomed runners of a host that has returned, a few at
+// once.
+func (s *session) removeAllDoomed(ctx context.Context) {
 	var deeds sync.WaitGroup
 	defer deeds.Wait()
 	slots := make(chan struct{}, mostChores)
-	for {
+	for _, r := range s.doomed() {
 		select {
+		case slots <- struct{}{}:
 		case <-s.link.Done():
 			return
-		case <-s.chores:
 		}
-		for _, r := range s.doomed() {
-			select {
-			case slots <- struct{}{}:
-			case <-s.link.Done():
-				return
-			}
-			deeds.Go(func() {
-				s.removeDoomed(ctx, r)
-				<-slots
-			})
-		}
+		deeds.Go(func() {
+			s.removeDoomed(ctx, r)
+			<-slots
+		})
 	}
 }
 

@@ -56,7 +56,7 @@ func (f *Fleet) saveBatch(ctx context.Context) {
 	var gone []string
 	for id := range b.ids {
 		if r := f.runners[id]; r != nil {
-			put = append(put, Record{Runner: id, Host: r.host.ID, Labels: maps.Clone(r.labels), Doomed: r.doomed})
+			put = append(put, r.kept())
 		} else {
 			gone = append(gone, id)
 		}

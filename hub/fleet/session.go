@@ -30,7 +30,9 @@ type session struct {
 
 	listed  bool // the first full list was taken over
 	ended   bool
-	last    uint64 // request
+	last    uint64    // request
+	asked   time.Time // when the agent was last asked for stats
+	stats   *call     // the one under way
 	pending map[uint64]*call
 	parts   *parts // of a full list that is coming in
 }
@@ -42,15 +44,16 @@ type call struct {
 	sent   *wire.Outgoing
 	answer func(error) // applies what came of it, under the lock, once
 	done   chan struct{}
-	err    error // written before done is closed
+	err    error // written before done is closed, as all below is
 	data   []byte
+	digest string      // of a rotate
+	usage  *wire.Usage // of a stats
 }
 
 // run serves the session until it ends.
 func (s *session) run(ctx context.Context) {
 	var others sync.WaitGroup
-	others.Go(s.beat)
-	others.Go(func() { s.doChores(ctx) })
+	others.Go(func() { s.tend(ctx) })
 	s.link.Silence(2 * s.fleet.config.Heartbeat)
 	err := s.link.Run(s.take)
 	s.fleet.ended(s, err)
@@ -64,6 +67,7 @@ func (f *Fleet) ended(s *session, err error) {
 	s.over(err)
 	if s.host.session == s {
 		s.host.session, s.host.ready, s.host.since = nil, false, time.Now()
+		f.emit(SessionEvent{Kind: Disconnected, Host: s.host.ID, Epoch: s.epoch, Reason: plain(err).Error()})
 		f.say(hclog.Info, "agent disconnected", "host", s.host.name(), "epoch", s.epoch, "reason", tokens.Redact(err.Error()))
 	}
 	f.notify()
@@ -106,8 +110,9 @@ func (s *session) finish(c *call, err error) {
 	close(c.done)
 }
 
-// begin sends a request. The lock is held; nothing waits here.
-func (s *session) begin(ctx context.Context, f wire.Frame, answer func(error)) (*call, error) {
+// begin sends a request, which may take so long (0: as long as it likes). The lock
+// is held; nothing waits here.
+func (s *session) begin(limit time.Duration, f wire.Frame, answer func(error)) (*call, error) {
 	if s.ended {
 		return nil, fmt.Errorf("host %s: %w: offline", s.host.name(), errNotSent)
 	}
@@ -115,7 +120,7 @@ func (s *session) begin(ctx context.Context, f wire.Frame, answer func(error)) (
 		return nil, fmt.Errorf("host %s: %w: %d others wait for an answer", s.host.name(), errNotSent, len(s.pending))
 	}
 	s.last++
-	f.ID, f.TimeoutMS = s.last, timeoutMS(ctx)
+	f.ID, f.TimeoutMS = s.last, milliseconds(limit)
 	sent, err := s.link.Send(f)
 	if err != nil {
 		return nil, fmt.Errorf("host %s: %w: %w", s.host.name(), errNotSent, plain(err))
@@ -125,14 +130,18 @@ func (s *session) begin(ctx context.Context, f wire.Frame, answer func(error)) (
 	return c, nil
 }
 
-// timeoutMS is how long the caller waits; every caller has a limit.
-func timeoutMS(ctx context.Context) int64 {
+// limitOf is how long the caller waits; every caller has a limit.
+func limitOf(ctx context.Context) time.Duration {
 	deadline, ok := ctx.Deadline()
 	if !ok {
 		return 0
 	}
-	left := time.Until(deadline) + time.Millisecond - 1
-	return min(max(left.Milliseconds(), 1), wire.MaxTimeout.Milliseconds())
+	return max(time.Until(deadline), time.Millisecond)
+}
+
+// milliseconds rounds up, and keeps to what may be asked for.
+func milliseconds(d time.Duration) int64 {
+	return min((d + time.Millisecond - 1).Milliseconds(), wire.MaxTimeout.Milliseconds())
 }
 
 // await waits for the answer. A caller that leaves takes its request back if it
@@ -162,20 +171,6 @@ func (s *session) await(ctx context.Context, c *call) error {
 	return fmt.Errorf("host %s has not answered: %w", name, ctx.Err())
 }
 
-// beat sends heartbeats until the link ends.
-func (s *session) beat() {
-	ticker := time.NewTicker(s.fleet.config.Heartbeat)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-s.link.Done():
-			return
-		case <-ticker.C:
-			_, _ = s.link.Send(wire.Frame{Type: wire.Ping}) // one that does not fit is not missed
-		}
-	}
-}
-
 // take takes in one frame. It never waits: what an agent sends can't hold up
 // anything but its own session.
 func (s *session) take(f wire.Frame) error {
@@ -187,7 +182,7 @@ func (s *session) take(f wire.Frame) error {
 	if f.Type == wire.Bye {
 		return fmt.Errorf("the agent ended the session: %w", plain(f.Error))
 	}
-	if s.needsUpdate {
+	if s.needsUpdate && f.Type != wire.Answer { // all but its answer to an update
 		return nil
 	}
 	switch f.Type {
@@ -200,14 +195,26 @@ func (s *session) take(f wire.Frame) error {
 		s.parts = nil
 		s.fleet.say(hclog.Warn, "host can't observe its engine", "host", s.host.name(), "err", s.host.blind)
 		s.fleet.notify()
+	case wire.Facts:
+		s.takeFacts(*f.Facts)
 	case wire.Chunk:
 		return s.takeChunk(f)
 	case wire.Answer:
 		if c := s.pending[f.ID]; c != nil { // else nobody asked, or nobody waits any more
+			c.digest, c.usage = f.Digest, f.Stats
 			s.finish(c, s.answered(f.Error))
 		}
 	}
 	return nil
+}
+
+// takeFacts takes in what is different about the host.
+func (s *session) takeFacts(facts wire.HostFacts) {
+	h, f := s.host, s.fleet
+	h.facts = facts
+	clear(h.exhausted)
+	f.emit(SessionEvent{Kind: FactsTold, Host: h.ID, Epoch: s.epoch, Facts: facts})
+	f.notify()
 }
 
 func (s *session) answered(e *wire.Error) error {

@@ -2,7 +2,6 @@ package fleet
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -32,12 +31,16 @@ type HostState struct {
 	BackingOff []string
 	// Epoch counts the host's connections.
 	Epoch uint64
-	// Agent, Engine, Version and the facts are as the agent told them.
+	// Agent, Engine and Version are as the agent told them last: Host has the pair
+	// that is set. The disk in Facts is that of the newest usage.
 	Agent, Engine, Version string
-	OS, Arch               string
-	CPUs                   int
-	Memory                 int64
-	Hints                  map[string]string
+	Facts                  Facts
+	// Usage is how busy it was at UsageAt; zero: that was not told on this
+	// connection yet.
+	Usage   Usage
+	UsageAt time.Time
+	// FreeGPUs are the devices that no runner has.
+	FreeGPUs []string
 }
 
 // ProblemDuplicated is the first word of the problem of hosts that share an
@@ -53,28 +56,39 @@ func (f *Fleet) Hosts() []HostState {
 	f.mu.Lock()
 	defer f.unlock()
 	now := time.Now()
-	var states []HostState
-	for _, id := range f.ids() {
-		states = append(states, f.state(f.hosts[id], now))
+	states, conflicts := make([]HostState, 0, len(f.order)), f.conflicts(now)
+	for _, h := range f.order {
+		states = append(states, f.state(h, conflicts[h.ID], now))
 	}
 	return states
 }
 
-func (f *Fleet) state(h *host, now time.Time) HostState {
+// Host tells how one host does, and whether there is such a host.
+func (f *Fleet) Host(id string) (HostState, bool) {
+	f.mu.Lock()
+	defer f.unlock()
+	h, now := f.hosts[id], time.Now()
+	if h == nil {
+		return HostState{}, false
+	}
+	return f.state(h, f.conflicts(now)[id], now), true
+}
+
+func (f *Fleet) state(h *host, conflict string, now time.Time) HostState {
 	st := HostState{
 		Host: h.Host, Cap: h.cap(), Held: h.held(), Online: h.session != nil, Since: h.since, Ready: h.ready,
 		NeedsUpdate: h.session != nil && h.session.needsUpdate, Lost: f.lost(h, now), Epoch: h.epoch,
 		Agent: h.agent, Engine: h.engine, Version: h.version,
-		OS: h.facts.OS, Arch: h.facts.Arch, CPUs: h.facts.CPUs, Memory: h.facts.Memory, Hints: maps.Clone(h.facts.Hints),
+		Facts: h.facts, Usage: h.usage, UsageAt: h.usageAt, FreeGPUs: h.freeGPUs(),
 	}
-	st.Name = h.name()
+	st.Name, st.Labels = h.name(), maps.Clone(h.Labels)
+	st.Facts.Hints, st.Facts.Runtimes, st.Facts.GPUs = maps.Clone(h.facts.Hints), slices.Clone(h.facts.Runtimes), slices.Clone(h.facts.GPUs)
 	for _, failing := range h.failures {
 		if now.Before(failing.until) {
 			st.BackingOff = append(st.BackingOff, failing.reason)
 		}
 	}
 	slices.Sort(st.BackingOff)
-	conflict := f.conflictOf(h, now)
 	switch {
 	case conflict != "":
 		st.Problem = ProblemDuplicated + ": with " + conflict
@@ -92,29 +106,30 @@ func (f *Fleet) state(h *host, now time.Time) HostState {
 	return st
 }
 
-// conflictOf names the host that shares its engine with h, whoever of the two
-// was turned away.
-func (f *Fleet) conflictOf(h *host, now time.Time) string {
-	fresh := func(h *host) bool { return h.conflict != "" && now.Sub(h.conflictAt) < conflictShown }
-	if fresh(h) {
-		return h.conflict
-	}
-	for _, id := range f.ids() {
-		if other := f.hosts[id]; fresh(other) && other.conflict == h.ID {
-			return id
+// conflicts names, for each host that shares its engine with another, that other,
+// whoever of the two was turned away.
+func (f *Fleet) conflicts(now time.Time) map[string]string {
+	with := map[string]string{}
+	for _, h := range f.order {
+		if h.conflict == "" || now.Sub(h.conflictAt) >= conflictShown {
+			continue
+		}
+		with[h.ID] = h.conflict
+		if with[h.conflict] == "" {
+			with[h.conflict] = h.ID
 		}
 	}
-	return ""
+	return with
 }
 
-// SetHost sets what is set for a host, which need not be known yet.
+// SetHost sets what is set for a host, which need not be known yet: all of it.
 func (f *Fleet) SetHost(h Host) error {
 	if h.ID == "" || h.MaxRunners < 0 {
 		return fmt.Errorf("%w: an ID is needed, and MaxRunners must not be negative", ErrConfig)
 	}
 	f.mu.Lock()
 	defer f.unlock()
-	f.host(h.ID).Host = h
+	f.host(h.ID).set(h)
 	f.notify()
 	return nil
 }
@@ -152,28 +167,7 @@ func (f *Fleet) Forget(id string, force bool) error {
 		f.drop(r)
 	}
 	delete(f.hosts, id)
+	f.order = slices.DeleteFunc(f.order, func(other *host) bool { return other == h })
 	f.notify()
-	return nil
-}
-
-// Relist asks a host's agent for its full list.
-func (f *Fleet) Relist(ctx context.Context, id string) error {
-	ctx, cancel := context.WithTimeout(ctx, f.config.CallTimeout)
-	defer cancel()
-	f.mu.Lock()
-	h := f.hosts[id]
-	if h == nil || !h.reachable() {
-		f.unlock()
-		return fmt.Errorf("list host %s: %w", id, ErrOffline)
-	}
-	s := h.session
-	c, err := s.begin(ctx, wire.Frame{Type: wire.List}, nil)
-	f.unlock()
-	if err == nil {
-		err = s.await(ctx, c)
-	}
-	if err != nil {
-		return fmt.Errorf("list host %s: %w", id, err)
-	}
 	return nil
 }

@@ -7,16 +7,24 @@ import (
 	"sync"
 )
 
-// Record is what must outlive the hub of one runner: that it may be on that host.
+// Record is what must outlive the hub of one runner: that it may be on that host,
+// and what of the host it takes up. It holds no secret. The names of its JSON are
+// stored: add at the end only.
 type Record struct {
 	// Runner is the id.
-	Runner string
+	Runner string `json:"runner"`
 	// Host is the id of the host it was launched on, or was found on.
-	Host string
-	// Labels are those it was launched with.
-	Labels map[string]string
+	Host string `json:"host"`
+	// Labels are those it was launched with. Nobody changes the map.
+	Labels map[string]string `json:"labels,omitempty"`
 	// Doomed: it was asked to be removed while its host was away.
-	Doomed bool
+	Doomed bool `json:"doomed,omitempty"`
+	// CPU is how many virtual CPUs it was launched with, Memory how many bytes;
+	// 0: without a limit, or nobody knows.
+	CPU    float64 `json:"cpu,omitempty"`
+	Memory int64   `json:"memory,omitempty"`
+	// GPUs are the ids of the devices that are its own.
+	GPUs []string `json:"gpus,omitempty"`
 }
 
 // Store keeps records. One goroutine at a time calls it.
@@ -56,7 +64,7 @@ func (m *MemoryStore) Save(_ context.Context, put []Record, gone []string) error
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, r := range put {
-		r.Labels = maps.Clone(r.Labels)
+		r.Labels, r.GPUs = maps.Clone(r.Labels), slices.Clone(r.GPUs)
 		m.records[r.Runner] = r
 	}
 	for _, id := range gone {

@@ -35,12 +35,14 @@ type world struct {
 
 // node is one host: an engine that outlives the agents on it.
 type node struct {
-	world  *world
-	id     string
-	token  tokens.Token
-	engine *memory.Engine
-	stop   func()
-	config agent.Config
+	world   *world
+	id      string
+	token   tokens.Token
+	next    tokens.Token // valid too, once it is there
+	engine  *memory.Engine
+	removed bool
+	stop    func()
+	config  agent.Config
 }
 
 // log collects what is logged by hub and agents.
@@ -74,25 +76,36 @@ func newWorld(t *testing.T, config fleet.Config, engine memory.Config, ids ...st
 		n.config = agent.Config{ID: "agent-" + id, Engine: "engine-" + id, Facts: agent.Facts{CPUs: 20}, LookInterval: time.Second}
 		w.nodes[id] = n
 	}
+	w.startHub(config)
+	return w
+}
+
+func (w *world) startHub(config fleet.Config) {
+	w.t.Helper()
 	config.Logger = w.log.logger("hub")
 	config.Authenticate = func(_ context.Context, d tokens.Digest) (string, error) {
 		for _, n := range w.nodes {
-			if n.token.Digest().Equal(d) {
+			switch {
+			case n.token.Digest().Equal(d) && n.removed:
+				return n.id, fleet.ErrRemoved
+			case n.token.Digest().Equal(d), n.next.Digest().Equal(d):
 				return n.id, nil
 			}
 		}
 		return "", fleet.ErrRefused
 	}
-	w.hub = startHub(t, config)
+	w.hub = startHub(w.t, config)
 	synctest.Wait()
-	return w
 }
 
 // start runs an agent on the node.
 func (n *node) start() {
 	n.world.t.Helper()
 	config := n.config
-	config.Hub, config.InsecureHTTP, config.Dial, config.Token = "http://hub.test", true, n.world.dial, n.token
+	config.Hub, config.InsecureHTTP, config.Dial = "http://hub.test", true, n.world.dial
+	if config.Token == nil {
+		config.Token = func() tokens.Token { return n.token }
+	}
 	config.Backend, config.Logger = n.engine.Backend("owner"), n.world.log.logger("agent-"+n.id)
 	config.RetryMin, config.RetryMax = cmp.Or(config.RetryMin, 100*time.Millisecond), cmp.Or(config.RetryMax, time.Second)
 	a, err := agent.New(config)
@@ -148,6 +161,72 @@ func (w *world) launch() string {
 	id := newID()
 	require.NoError(w.t, w.Launch(w.t.Context(), spec(id)))
 	return id
+}
+
+// launched launches such a runner, that must start, as a new one.
+func (w *world) launched(s backend.Spec) string {
+	w.t.Helper()
+	s.ID = newID()
+	require.NoError(w.t, w.Launch(w.t.Context(), s))
+	return s.ID
+}
+
+// room is how many such runners there is room for.
+func (w *world) room(s backend.Spec) int {
+	w.t.Helper()
+	s.ID, s.Env = "", nil
+	room, err := w.Capacity(w.t.Context(), []backend.Spec{s})
+	require.NoError(w.t, err)
+	return room[0]
+}
+
+// refused is why no host may take such a runner.
+func (w *world) refused(s backend.Spec) string {
+	w.t.Helper()
+	s.ID = newID()
+	err := w.Launch(w.t.Context(), s)
+	require.ErrorIs(w.t, err, backend.ErrExhausted)
+	return err.Error()
+}
+
+// onEngine is the spec that the runner was truly launched with.
+func (w *world) onEngine(id string) (host string, spec backend.Spec) {
+	w.t.Helper()
+	for host, n := range w.nodes {
+		for _, r := range n.engine.Truth() {
+			if r.Spec.ID == id {
+				return host, r.Spec
+			}
+		}
+	}
+	w.t.Fatalf("runner %s is on no host", id)
+	return "", backend.Spec{}
+}
+
+// restart ends the hub, as at a kill, and starts another with that configuration;
+// the agents come back to it.
+func (w *world) restart(config fleet.Config) {
+	w.t.Helper()
+	for _, n := range w.nodes {
+		if n.stop != nil {
+			n.stop()
+		}
+	}
+	w.hub.stop()
+	w.startHub(config)
+}
+
+// why is the first word or words of what keeps a template from a host.
+func (w *world) why(template, host string) string {
+	w.t.Helper()
+	for _, v := range w.Explain(template) {
+		if v.Host == host {
+			require.Equal(w.t, v.Room > 0, v.Reason == "", "%+v", v)
+			return v.Reason
+		}
+	}
+	w.t.Fatalf("no verdict on host %s", host)
+	return ""
 }
 
 // shown is how a list shows the runner; empty: not at all.

@@ -8,6 +8,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/slipway-ci/slipway/hub/store"
+	"github.com/slipway-ci/slipway/hub/vault"
 )
 
 // Config says how a queue works. The zero value of each field but Store is its
@@ -15,6 +16,9 @@ import (
 type Config struct {
 	// Store holds everything. Required; the caller closes it after Run returned.
 	Store *store.Store
+	// Vault seals the environments of jobs and gives the key that signs sessions;
+	// default: the one of Store with the key file at its default place.
+	Vault *vault.Vault
 	// LeaseTTL is how long a runner may go without a renewal; default 90 s. It
 	// must be longer than a restart of the hub takes.
 	LeaseTTL time.Duration

@@ -20,6 +20,8 @@ var (
 	ErrTokenExpired = errors.New("queue: token expired")
 	// ErrTokenRevoked: somebody revoked it.
 	ErrTokenRevoked = errors.New("queue: token revoked")
+	// ErrLastAdmin: without this token nobody could manage the hub any more.
+	ErrLastAdmin = errors.New("queue: the last admin token")
 	// ErrTokenConsumed: a token of one use was used.
 	ErrTokenConsumed = errors.New("queue: token consumed")
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/slipway-ci/slipway/hub/store"
+	"github.com/slipway-ci/slipway/hub/vault"
 )
 
 const jobColumns = `seq, id, name, label_set, run, command, env_names, timeout, retries, state, reason, attempt,
@@ -102,14 +103,14 @@ func (q *Queue) sealEnv(job string, env map[string]string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("queue: job %s: seal environment: %w", job, err)
 	}
-	return q.env.Seal(text, job), nil
+	return q.vault.Seal(vault.JobEnv.Place(job), text), nil
 }
 
 func (q *Queue) openEnv(job string, sealed []byte) (env map[string]string, err error) {
 	if len(sealed) == 0 {
 		return nil, nil
 	}
-	text, err := q.env.Open(sealed, job)
+	text, err := q.vault.Open(vault.JobEnv.Place(job), sealed)
 	if err == nil {
 		err = json.Unmarshal(text, &env)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/slipway-ci/slipway/hub/store"
+	"github.com/slipway-ci/slipway/hub/vault"
 )
 
 // Queue is the job queue. Its methods may be called from many goroutines. Run
@@ -21,7 +22,7 @@ type Queue struct {
 	cfg       Config
 	store     *store.Store
 	signer    signer
-	env       *store.Box
+	vault     *vault.Vault
 	notify    *notifier
 	leases    *leaseBook
 	limits    *limiter
@@ -40,13 +41,17 @@ func New(ctx context.Context, cfg Config) (*Queue, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	keys, err := cfg.Store.Keys()
-	if err != nil {
-		return nil, err
+	if cfg.Vault == nil {
+		v, err := vault.Open(ctx, vault.Config{Store: cfg.Store, Logger: cfg.Logger})
+		if err != nil {
+			return nil, err
+		}
+		cfg.Vault = v
 	}
+	var err error
 	q := &Queue{
-		cfg: cfg, store: cfg.Store, signer: newSigner(keys.Derive("runner sessions")),
-		env: keys.Box("job environment"), notify: newNotifier(), limits: newLimiter(),
+		cfg: cfg, store: cfg.Store, signer: newSigner(cfg.Vault.Derive("runner sessions")),
+		vault: cfg.Vault, notify: newNotifier(), limits: newLimiter(),
 		leases: newLeaseBook(cfg), told: map[string]time.Time{}, seen: map[string]time.Time{},
 	}
 	if q.workspace, err = q.setting(ctx, "workspace", newID); err != nil {

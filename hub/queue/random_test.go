@@ -92,7 +92,7 @@ func (h *history) play(steps int) {
 		do     func()
 	}{
 		{20, h.submitOne}, {14, h.pollOne}, {12, h.mintOne}, {5, h.pollOlder}, {5, h.mintOlder}, {12, h.reportOne},
-		{20, h.stepRunner}, {14, h.finishOne}, {5, h.cancelOne}, {6, h.renewAll}, {5, h.retireOne}, {12, h.pass}, {1, h.restart},
+		{20, h.stepRunner}, {14, h.finishOne}, {5, h.cancelOne}, {6, h.renewAll}, {5, h.retireOne}, {2, h.revokeOne}, {12, h.pass}, {1, h.restart},
 	}
 	total := 0
 	for _, d := range deeds {

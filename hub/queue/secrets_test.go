@@ -11,11 +11,12 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/slipway-ci/slipway/hub/store"
+	"github.com/slipway-ci/slipway/hub/vault"
 	"github.com/slipway-ci/slipway/tokens"
 )
 
 // Every secret that the queue gives out or takes in must be in no file of the
-// data folder but the key's, and in no log.
+// data folder, and in no log. The master key is not in the folder either.
 func TestSecretsAreNowhere(t *testing.T) {
 	const canary = "canary-6f1d0c2b"
 	dir, log := t.TempDir(), new(bytes.Buffer)
@@ -25,6 +26,9 @@ func TestSecretsAreNowhere(t *testing.T) {
 	require.NoError(t, err)
 	w := &world{Queue: q, t: t, dir: dir}
 	secrets := w.everySecret(canary)
+	key, err := os.ReadFile(vault.DefaultFile(dir))
+	require.NoError(t, err)
+	secrets["the master key"] = strings.TrimSpace(string(key))
 	require.NoError(t, s.Close())
 
 	files, err := os.ReadDir(dir)
@@ -94,6 +98,55 @@ func (w *world) everySecret(canary string) map[string]string {
 	require.NoError(w.t, err)
 	hide("registration token", ert[0].Token.Reveal())
 	return secrets
+}
+
+// Another master key ends no session and no lease, and hides no environment; the
+// data folder alone opens nothing.
+func TestTheMasterKeyIsRotated(t *testing.T) {
+	w := newWorld(t)
+	ctx := t.Context()
+	spec := JobSpec{Labels: []string{"a"}, Run: "true", Env: map[string]string{"SECRET": "hidden"}, Key: "once"}
+	job, err := w.Submit(ctx, spec)
+	require.NoError(t, err)
+	_, registration, err := w.CreateToken(ctx, TokenSpec{Kind: tokens.ManualRegistration})
+	require.NoError(t, err)
+	session, err := w.Register(ctx, registration.Reveal(), []string{"a"})
+	require.NoError(t, err)
+	claim, found, err := w.Claim(ctx, session.Token, true)
+	require.NoError(t, err)
+	require.True(t, found)
+
+	file := vault.DefaultFile(w.dir)
+	_, err = vault.Rotate(file, w.dir)
+	require.NoError(t, err)
+	for range 2 { // with the previous key, and without it
+		require.NoError(t, w.Store().Close())
+		w = openWorld(t, w.dir)
+		leased, err := w.LeasedJob(ctx, claim.LeaseToken)
+		require.NoError(t, err)
+		require.Equal(t, "hidden", leased.Env["SECRET"])
+		again, err := w.Submit(ctx, spec)
+		require.NoError(t, err)
+		require.Equal(t, job.ID, again.ID, "an idempotency key is known still")
+		done, err := w.Config().Vault.Reseal(ctx)
+		require.NoError(t, err)
+		if len(done.Retired) > 0 {
+			keys, err := os.ReadFile(file)
+			require.NoError(t, err)
+			newest, _, _ := strings.Cut(string(keys), "\n")
+			require.NoError(t, os.WriteFile(file, []byte(newest), 0o600))
+		}
+	}
+	require.NoError(t, w.Store().Close())
+
+	copied := t.TempDir()
+	require.NoError(t, os.CopyFS(copied, os.DirFS(w.dir)))
+	s, err := store.Open(ctx, store.Config{Dir: copied})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, s.Close()) }()
+	_, err = New(ctx, Config{Store: s})
+	require.ErrorIs(t, err, vault.ErrKey)
+	require.ErrorContains(t, err, w.Config().Vault.KeyID())
 }
 
 func TestTokensAreKnownByWhatBecameOfThem(t *testing.T) {

@@ -16,8 +16,8 @@ const (
 	audienceLease   = "lease"
 )
 
-// signer makes and reads the session and lease tokens: HS256 JWTs by a key of
-// the data folder.
+// signer makes and reads the session and lease tokens: HS256 JWTs by a key
+// of the vault.
 type signer struct{ key []byte }
 
 func newSigner(key []byte) signer { return signer{key: key} }

@@ -52,11 +52,7 @@ func (q *Queue) specDigest(spec JobSpec) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("queue: digest of job: %w", err)
 	}
-	keys, err := q.store.Keys()
-	if err != nil {
-		return "", err
-	}
-	mac := hmac.New(sha256.New, keys.Derive("submit keys"))
+	mac := hmac.New(sha256.New, q.vault.Derive("submit keys"))
 	mac.Write(text)
 	return hex.EncodeToString(mac.Sum(nil)), nil
 }

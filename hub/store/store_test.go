@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"runtime"
 	"sync"
@@ -162,30 +161,6 @@ func TestReadCannotWrite(t *testing.T) {
 	s := open(t, t.TempDir())
 	require.Error(t, s.Read(t.Context(), put("a", "")))
 	require.Empty(t, names(t, s))
-}
-
-func TestKeysStayAndAreTheHoldersAlone(t *testing.T) {
-	dir := t.TempDir()
-	s := open(t, dir)
-	first, err := s.Keys()
-	require.NoError(t, err)
-	again, err := s.Keys()
-	require.NoError(t, err)
-	require.Equal(t, first.Derive("a"), again.Derive("a"))
-	require.NotEqual(t, first.Derive("a"), first.Derive("b"))
-	info, err := os.Stat(filepath.Join(dir, "key"))
-	require.NoError(t, err)
-	require.Equal(t, os.FileMode(0o600), info.Mode().Perm())
-
-	sealed := first.Box("env").Seal([]byte("hidden"), "job-1")
-	require.NotContains(t, string(sealed), "hidden")
-	text, err := again.Box("env").Open(sealed, "job-1")
-	require.NoError(t, err)
-	require.Equal(t, "hidden", string(text))
-	_, err = again.Box("env").Open(sealed, "job-2")
-	require.Error(t, err, "a sealed value must not open at another place")
-	_, err = again.Box("other").Open(sealed, "job-1")
-	require.Error(t, err)
 }
 
 func TestARelativeFolder(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/slipway-ci/slipway/internal/cli/command"
 	"github.com/slipway-ci/slipway/internal/cli/doctor"
+	"github.com/slipway-ci/slipway/internal/cli/remote"
 )
 
 func doctorCommand() *cobra.Command {
@@ -20,8 +21,8 @@ container to the hub. The exit code is 1 when a check fails; a warning is none.`
 	c.Flags().StringVar(&config.Image, "image", "alpine:3", "image to look from inside of; it is not pulled")
 	c.Flags().StringVar(&config.Dir, "dir", os.TempDir(), "folder whose disk is looked at where no hub tells its own")
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		config.URL, config.Token = hubURL(), os.Getenv(envToken)
-		config.Asked = os.Getenv(envURL) != "" || config.Token != ""
+		config.URL, config.Token = remote.Address(), os.Getenv(remote.EnvToken)
+		config.Asked = os.Getenv(remote.EnvURL) != "" || config.Token != ""
 		findings := doctor.Examine(c.Context(), config)
 		var err error
 		if output.JSON() {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/slipway-ci/slipway/hub/client"
 	"github.com/slipway-ci/slipway/internal/cli/command"
+	"github.com/slipway-ci/slipway/internal/cli/remote"
 )
 
 func jobsCommand() *cobra.Command {
@@ -32,64 +33,50 @@ func jobsList() *cobra.Command {
 		if filter.Limit < 1 || filter.Limit > 500 {
 			return command.Usage(c, "--limit is %d: 1 to 500 is allowed", filter.Limit)
 		}
-		r, err := connect(c)
+		r, err := remote.Connect(c)
 		if err != nil {
 			return err
 		}
 		jobs, next, err := r.Jobs(c.Context(), filter)
 		if err != nil {
-			return r.explain(c.Context(), "list", err)
+			return r.Explain(c, "job", "", err)
 		}
 		if output.JSON() {
-			return command.WriteJSON(c.OutOrStdout(), page(jobs, next))
+			return command.WriteJSON(c.OutOrStdout(), remote.PageOf(jobs, next))
 		}
 		rows := make([][]string, len(jobs))
 		for i, j := range jobs {
-			rows[i] = []string{j.ID, j.Name, strings.Join(j.Labels, ","), j.Status, age(j.CreatedAt), j.Reason}
+			rows[i] = []string{j.ID, j.Name, strings.Join(j.Labels, ","), j.Status, command.Age(j.CreatedAt), j.Reason}
 		}
 		if err := command.Table(c.OutOrStdout(), []string{"ID", "NAME", "LABELS", "STATUS", "AGE", "REASON"}, rows); err != nil {
 			return err
 		}
-		if next != "" {
-			_, _ = fmt.Fprintf(c.ErrOrStderr(), "there are more: --cursor %s\n", next)
-		}
+		remote.More(c, next)
 		return nil
 	}
 	return c
-}
-
-// page is a list as the API answers it.
-func page[T any](items []T, next string) map[string]any {
-	out := map[string]any{"items": items, "next": nil}
-	if items == nil {
-		out["items"] = []T{}
-	}
-	if next != "" {
-		out["next"] = next
-	}
-	return out
 }
 
 func jobsShow() *cobra.Command {
 	c := &cobra.Command{Use: "show ID", Short: "Show a job and its history", Args: command.Args(1, 1, "the job's id")}
 	output := command.AddOutput(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
-		r, err := connect(c)
+		r, err := remote.Connect(c)
 		if err != nil {
 			return err
 		}
 		job, err := r.Job(c.Context(), args[0])
 		if err != nil {
-			return r.explain(c.Context(), "job "+args[0], err)
+			return r.Explain(c, "job", args[0], err)
 		}
-		events, err := r.Events(c.Context(), args[0])
+		events, err := r.JobEvents(c.Context(), args[0])
 		if err != nil {
-			return r.explain(c.Context(), "job "+args[0], err)
+			return r.Explain(c, "job", args[0], err)
 		}
 		if output.JSON() {
 			return command.WriteJSON(c.OutOrStdout(), struct {
 				client.Job
-				Events []client.Event `json:"events"`
+				Events []client.JobEvent `json:"events"`
 			}{job, events})
 		}
 		return showJob(c.OutOrStdout(), job, events)
@@ -97,7 +84,7 @@ func jobsShow() *cobra.Command {
 	return c
 }
 
-func showJob(w io.Writer, job client.Job, events []client.Event) error {
+func showJob(w io.Writer, job client.Job, events []client.JobEvent) error {
 	what := job.Run
 	if len(job.Command) > 0 {
 		what = strings.Join(job.Command, " ")
@@ -110,14 +97,14 @@ func showJob(w io.Writer, job client.Job, events []client.Event) error {
 		{"name", job.Name}, {"labels", strings.Join(job.Labels, ",")}, {"status", job.Status}, {"reason", job.Reason},
 		{"exit code", code}, {"attempt", strconv.Itoa(job.Attempt)}, {"runner", job.Runner}, {"runs", what},
 		{"variables", strings.Join(job.EnvNames, ",")}, {"timeout", seconds(job.TimeoutSeconds).String()},
-		{"log", fmt.Sprintf("%d bytes", job.LogBytes)}, {"created", stamp(job.CreatedAt)},
+		{"log", fmt.Sprintf("%d bytes", job.LogBytes)}, {"created", command.Stamp(job.CreatedAt)},
 	}
 	if err := command.Table(w, []string{"id", job.ID}, rows); err != nil {
 		return err
 	}
 	lines := make([][]string, len(events))
 	for i, e := range events {
-		lines[i] = []string{stamp(e.At), e.Status, strconv.Itoa(e.Attempt), e.Reason}
+		lines[i] = []string{command.Stamp(e.At), e.Status, strconv.Itoa(e.Attempt), e.Reason}
 	}
 	if _, err := fmt.Fprintln(w); err != nil {
 		return err
@@ -133,20 +120,20 @@ func jobsLogs() *cobra.Command {
 			if options.Attempt < 0 {
 				return command.Usage(c, "--attempt is %d: 1 or more is allowed", options.Attempt)
 			}
-			r, err := connect(c)
+			r, err := remote.Connect(c)
 			if err != nil {
 				return err
 			}
 			if options.Attempt > 0 && !options.Follow {
 				job, err := r.Job(c.Context(), args[0])
 				if err != nil {
-					return r.explain(c.Context(), "job "+args[0], err)
+					return r.Explain(c, "job", args[0], err)
 				}
 				if options.Attempt > job.Attempt {
 					return fmt.Errorf("job %s has had %d attempts: there is no attempt %d", args[0], job.Attempt, options.Attempt)
 				}
 			}
-			return r.explain(c.Context(), "job "+args[0], r.Logs(c.Context(), args[0], options, c.OutOrStdout()))
+			return r.Explain(c, "job", args[0], r.Logs(c.Context(), args[0], options, c.OutOrStdout()))
 		},
 	}
 	c.Flags().BoolVarP(&options.Follow, "follow", "f", false, "go on until the job has ended")
@@ -158,14 +145,14 @@ func jobsCancel() *cobra.Command {
 	return &cobra.Command{
 		Use: "cancel ID...", Short: "Ask for the end of jobs", Args: command.Args(1, -1, "a job's id"),
 		RunE: func(c *cobra.Command, args []string) error {
-			r, err := connect(c)
+			r, err := remote.Connect(c)
 			if err != nil {
 				return err
 			}
 			for _, id := range args {
 				job, err := r.Cancel(c.Context(), id)
 				if err != nil {
-					return r.explain(c.Context(), "job "+id, err)
+					return r.Explain(c, "job", id, err)
 				}
 				text := job.Status
 				if !job.Final() {
@@ -188,11 +175,11 @@ func jobsWait() *cobra.Command {
 			if timeout < 0 {
 				return command.Usage(c, "--timeout is %s: it can't be negative", timeout)
 			}
-			r, err := connect(c)
+			r, err := remote.Connect(c)
 			if err != nil {
 				return err
 			}
-			return r.wait(c, args, timeout)
+			return waitAll(c, r, args, timeout)
 		},
 	}
 	c.Flags().DurationVar(&timeout, "timeout", 0, "how long to wait (default: for ever)")
@@ -200,19 +187,3 @@ func jobsWait() *cobra.Command {
 }
 
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
-
-func stamp(t time.Time) string { return t.Local().Format("2006-01-02 15:04:05") }
-
-// age is how long ago t was, in two digits or three.
-func age(t time.Time) string {
-	switch d := time.Since(t); {
-	case d < time.Minute:
-		return fmt.Sprintf("%ds", max(int(d.Seconds()), 0))
-	case d < time.Hour:
-		return fmt.Sprintf("%dm", int(d.Minutes()))
-	case d < 48*time.Hour:
-		return fmt.Sprintf("%dh", int(d.Hours()))
-	default:
-		return fmt.Sprintf("%dd", int(d.Hours()/24))
-	}
-}

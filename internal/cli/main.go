@@ -9,6 +9,8 @@ import (
 
 	"github.com/slipway-ci/slipway/backend/process"
 	"github.com/slipway-ci/slipway/internal/cli/command"
+	"github.com/slipway-ci/slipway/internal/cli/fleetcmd"
+	"github.com/slipway-ci/slipway/internal/cli/remote"
 	"github.com/slipway-ci/slipway/internal/demo"
 	"github.com/slipway-ci/slipway/internal/program"
 	"github.com/slipway-ci/slipway/internal/runner"
@@ -28,12 +30,13 @@ func Main() int {
 // Root makes the command tree.
 func Root() *cobra.Command {
 	root := command.Group("slipway", "Slipway turns waiting CI jobs into one-job runners",
-		demoCommand(), jobsCommand(), tokensCommand(), templatesCommand(), doctorCommand(), versionCommand())
+		demoCommand(), jobsCommand(), fleetcmd.Hosts(), fleetcmd.ScaleSets(), fleetcmd.Runners(), fleetcmd.Credentials(),
+		eventsCommand(), auditCommand(), tokensCommand(), whoamiCommand(), templatesCommand(), releaseCommand(), doctorCommand(), versionCommand())
 	root.Long = root.Short + `.
 
 "slipway demo" shows the whole way of five jobs, from waiting to done, on this
-machine. The commands jobs and tokens talk to a hub: SLIPWAY_URL is its address
-(default ` + defaultURL + `), SLIPWAY_TOKEN the admin token that its
-first start printed.`
+machine. Most other commands talk to a hub: SLIPWAY_URL is its address (default
+` + remote.DefaultURL + `), SLIPWAY_TOKEN the admin token that its first start
+printed, or one of "slipway tokens create".`
 	return root
 }

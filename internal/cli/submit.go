@@ -13,6 +13,7 @@ import (
 
 	"github.com/slipway-ci/slipway/hub/client"
 	"github.com/slipway-ci/slipway/internal/cli/command"
+	"github.com/slipway-ci/slipway/internal/cli/remote"
 )
 
 // submission is what jobs submit was asked for.
@@ -91,18 +92,18 @@ func (s *submission) read(c *cobra.Command, args []string) error {
 }
 
 func (s *submission) submit(c *cobra.Command) error {
-	r, err := connect(c)
+	r, err := remote.Connect(c)
 	if err != nil {
 		return err
 	}
 	job, err := r.Submit(c.Context(), s.spec, s.key)
 	if err != nil {
-		return r.explain(c.Context(), "route for jobs", err)
+		return r.Explain(c, "route for jobs", "", err)
 	}
 	if s.follow {
 		_, _ = fmt.Fprintln(c.ErrOrStderr(), "job", job.ID)
 		if err := r.Logs(c.Context(), job.ID, client.LogOptions{Follow: true}, c.OutOrStdout()); err != nil {
-			return r.explain(c.Context(), "job "+job.ID, err)
+			return r.Explain(c, "job", job.ID, err)
 		}
 	}
 	switch {
@@ -117,10 +118,10 @@ func (s *submission) submit(c *cobra.Command) error {
 
 // end waits for the job's end and says how it ended: beside the log on standard
 // error, else on standard output.
-func (s *submission) end(c *cobra.Command, r *remote, id string) error {
+func (s *submission) end(c *cobra.Command, r *remote.Hub, id string) error {
 	job, err := r.Wait(c.Context(), id)
 	if err != nil {
-		return r.explain(c.Context(), "job "+id, err)
+		return r.Explain(c, "job", id, err)
 	}
 	w := c.OutOrStdout()
 	if s.follow {
@@ -137,8 +138,8 @@ func (s *submission) end(c *cobra.Command, r *remote, id string) error {
 	return err
 }
 
-// wait waits for jobs and prints how each ended, in their order.
-func (r *remote) wait(c *cobra.Command, ids []string, timeout time.Duration) error {
+// waitAll waits for jobs and prints how each ended, in their order.
+func waitAll(c *cobra.Command, r *remote.Hub, ids []string, timeout time.Duration) error {
 	ctx := c.Context()
 	if timeout > 0 {
 		var cancel context.CancelFunc
@@ -152,7 +153,7 @@ func (r *remote) wait(c *cobra.Command, ids []string, timeout time.Duration) err
 		case errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil:
 			return fmt.Errorf("job %s has not ended after %s", id, timeout)
 		case err != nil:
-			return r.explain(ctx, "job "+id, err)
+			return r.Explain(c, "job", id, err)
 		}
 		failed = failed || !job.Succeeded()
 		if _, err := fmt.Fprintln(c.OutOrStdout(), id, ending(job)); err != nil {

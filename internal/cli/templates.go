@@ -7,10 +7,10 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/docker/go-units"
 	"github.com/spf13/cobra"
 
 	"github.com/slipway-ci/slipway/internal/cli/command"
+	"github.com/slipway-ci/slipway/internal/cli/remote"
 	"github.com/slipway-ci/slipway/template"
 	"github.com/slipway-ci/slipway/template/file"
 )
@@ -31,7 +31,7 @@ func (f *templateFile) add(c *cobra.Command) {
 
 // load reads the file and writes its warnings to standard error.
 func (f *templateFile) load(c *cobra.Command, path string) (*file.File, error) {
-	if err := command.FromEnv(c, envPrefix); err != nil {
+	if err := command.FromEnv(c, remote.EnvPrefix); err != nil {
 		return nil, err
 	}
 	loaded, err := f.read(c, path)
@@ -70,7 +70,7 @@ func templatesValidate() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(c.OutOrStdout(), "%s: %s, %s\n", args[0], plural(len(loaded.Templates), "template"), plural(len(loaded.Warnings), "warning"))
+			_, err = fmt.Fprintf(c.OutOrStdout(), "%s: %s, %s\n", args[0], command.Plural(len(loaded.Templates), "template"), command.Plural(len(loaded.Warnings), "warning"))
 			return err
 		},
 	}
@@ -146,18 +146,9 @@ func templateTable(w io.Writer, templates []template.Template) error {
 	rows := make([][]string, len(templates))
 	for i, t := range templates {
 		rows[i] = []string{
-			t.Key, strings.Join(t.Labels, ","), t.Image, number(t.CPU), units.BytesSize(float64(t.Memory)),
-			strconv.Itoa(t.MaxConcurrency), strconv.Itoa(t.TargetConcurrency), strconv.Itoa(t.MinIdle), number(t.EffectiveCost()),
+			t.Key, strings.Join(t.Labels, ","), t.Image, command.Number(t.CPU), command.Size(t.Memory),
+			strconv.Itoa(t.MaxConcurrency), strconv.Itoa(t.TargetConcurrency), strconv.Itoa(t.MinIdle), command.Number(t.EffectiveCost()),
 		}
 	}
 	return command.Table(w, []string{"KEY", "LABELS", "IMAGE", "CPU", "MEMORY", "MAX", "TARGET", "IDLE", "COST"}, rows)
-}
-
-func number(f float64) string { return strconv.FormatFloat(f, 'f', -1, 64) }
-
-func plural(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
 }

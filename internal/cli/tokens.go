@@ -2,12 +2,14 @@ package cli
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/slipway-ci/slipway/hub/client"
 	"github.com/slipway-ci/slipway/internal/cli/command"
+	"github.com/slipway-ci/slipway/internal/cli/remote"
 )
 
 func tokensCommand() *cobra.Command {
@@ -16,8 +18,10 @@ func tokensCommand() *cobra.Command {
 
 // kinds are the names of --kind and what the API calls them.
 var kinds = map[string]string{
-	"provisioner": "provisioner", "registration": "registration", "manual-registration": "registration", "admin": "admin",
+	"provisioner": "provisioner", "registration": "registration", "manual-registration": "registration", "admin": "admin", "api": "api",
 }
+
+var roles = []string{"admin", "operator", "viewer"}
 
 func tokensCreate() *cobra.Command {
 	var spec client.TokenSpec
@@ -26,37 +30,36 @@ func tokensCreate() *cobra.Command {
 		Use: "create --kind KIND", Short: "Make a token and print it, this once", Args: command.Args(0, 0, ""),
 		Long: `Make a token and print it: it can't be shown again.
 
-Kinds: provisioner, for a provisioner (--api says which generation of the API it
-speaks); registration, for runners that are started by hand, any number of them;
-admin, for everything on this hub.`,
+Kinds: api, for people and programs, with a --role; admin, for everything on this
+hub; provisioner, for a provisioner (--api says which generation of the API it
+speaks); registration, for runners that are started by hand, any number of them.
+
+Roles: admin may do everything; operator all but tokens, the audit log, writing
+credentials, and adding or removing hosts; viewer may look.`,
 	}
 	output := command.AddOutput(c)
 	f := c.Flags()
-	f.StringVar(&spec.Kind, "kind", "", "provisioner, registration or admin")
+	f.StringVar(&spec.Kind, "kind", "", "api, admin, provisioner or registration")
+	f.StringVar(&spec.Role, "role", "", "role of an api token: "+command.Choice(roles...))
 	f.StringVar(&spec.API, "api", "", "generation of a provisioner's API: head, ert or pr (default head)")
 	f.StringVar(&spec.Name, "name", "", "name for people")
 	f.DurationVar(&expires, "expires", 0, "how long it works (default: until it is revoked)")
+	remote.CompleteFlag(c, "kind", remote.Words("api", "admin", "provisioner", "registration"))
+	remote.CompleteFlag(c, "role", remote.Words(roles...))
+	remote.CompleteFlag(c, "api", remote.Words("head", "ert", "pr"))
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		kind, known := kinds[spec.Kind]
-		switch {
-		case !known:
-			return command.Usage(c, "--kind is %q: provisioner, registration or admin is needed", spec.Kind)
-		case spec.API != "" && kind != "provisioner":
-			return command.Usage(c, "--api is for --kind provisioner alone")
-		case spec.API != "" && spec.API != "head" && spec.API != "ert" && spec.API != "pr":
-			return command.Usage(c, "--api is %q: head, ert or pr is allowed", spec.API)
-		case expires < 0 || expires > 0 && expires < time.Second:
-			return command.Usage(c, "--expires is %s: a second or more is needed", expires)
+		asked := spec
+		asked.Kind, asked.ExpiresInSeconds = kinds[spec.Kind], int64(expires/time.Second)
+		if err := checkToken(c, spec, expires); err != nil {
+			return err
 		}
-		r, err := connect(c)
+		r, err := remote.Connect(c)
 		if err != nil {
 			return err
 		}
-		asked := spec
-		asked.Kind, asked.ExpiresInSeconds = kind, int64(expires/time.Second)
 		made, err := r.CreateToken(c.Context(), asked)
 		if err != nil {
-			return r.explain(c.Context(), "route for tokens", err)
+			return r.Explain(c, "route for tokens", "", err)
 		}
 		if output.JSON() {
 			return command.WriteJSON(c.OutOrStdout(), made)
@@ -68,26 +71,45 @@ admin, for everything on this hub.`,
 	return c
 }
 
+func checkToken(c *cobra.Command, spec client.TokenSpec, expires time.Duration) error {
+	kind, known := kinds[spec.Kind]
+	switch {
+	case !known:
+		return command.Usage(c, "--kind is %q: api, admin, provisioner or registration is needed", spec.Kind)
+	case spec.API != "" && kind != "provisioner":
+		return command.Usage(c, "--api is for --kind provisioner alone")
+	case spec.API != "" && spec.API != "head" && spec.API != "ert" && spec.API != "pr":
+		return command.Usage(c, "--api is %q: head, ert or pr is allowed", spec.API)
+	case spec.Role != "" && kind != "api":
+		return command.Usage(c, "--role is for --kind api alone")
+	case kind == "api" && !slices.Contains(roles, spec.Role):
+		return command.Usage(c, "--role is %q: %s is needed", spec.Role, command.Choice(roles...))
+	case expires < 0 || expires > 0 && expires < time.Second:
+		return command.Usage(c, "--expires is %s: a second or more is needed", expires)
+	}
+	return nil
+}
+
 func tokensList() *cobra.Command {
 	c := &cobra.Command{Use: "list", Short: "List the tokens, without their secrets", Args: command.Args(0, 0, "")}
 	output := command.AddOutput(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		r, err := connect(c)
+		r, err := remote.Connect(c)
 		if err != nil {
 			return err
 		}
 		list, err := r.Tokens(c.Context())
 		if err != nil {
-			return r.explain(c.Context(), "list", err)
+			return r.Explain(c, "token", "", err)
 		}
 		if output.JSON() {
-			return command.WriteJSON(c.OutOrStdout(), page(list, ""))
+			return command.WriteJSON(c.OutOrStdout(), remote.PageOf(list, ""))
 		}
 		rows := make([][]string, len(list))
 		for i, t := range list {
-			rows[i] = []string{t.ID, t.Prefix + "…", t.Kind, t.API, t.Name, age(t.CreatedAt), status(t)}
+			rows[i] = []string{t.ID, t.Prefix + "…", t.Kind, t.Role, t.API, t.Name, command.Age(t.CreatedAt), status(t)}
 		}
-		return command.Table(c.OutOrStdout(), []string{"ID", "TOKEN", "KIND", "API", "NAME", "AGE", "STATUS"}, rows)
+		return command.Table(c.OutOrStdout(), []string{"ID", "TOKEN", "KIND", "ROLE", "API", "NAME", "AGE", "STATUS"}, rows)
 	}
 	return c
 }
@@ -99,7 +121,7 @@ func status(t client.Token) string {
 	case t.ExpiresAt != nil && time.Now().After(*t.ExpiresAt):
 		return "expired"
 	case t.ExpiresAt != nil:
-		return "until " + stamp(*t.ExpiresAt)
+		return "until " + command.Stamp(*t.ExpiresAt)
 	}
 	return "good"
 }
@@ -108,13 +130,13 @@ func tokensRevoke() *cobra.Command {
 	return &cobra.Command{
 		Use: "revoke ID...", Short: "Revoke tokens, by the ids that list shows", Args: command.Args(1, -1, "a token's id"),
 		RunE: func(c *cobra.Command, args []string) error {
-			r, err := connect(c)
+			r, err := remote.Connect(c)
 			if err != nil {
 				return err
 			}
 			for _, id := range args {
 				if err := r.RevokeToken(c.Context(), id); err != nil {
-					return r.explain(c.Context(), "token "+id, err)
+					return r.Explain(c, "token", id, err)
 				}
 				if _, err := fmt.Fprintln(c.OutOrStdout(), id, "revoked"); err != nil {
 					return err

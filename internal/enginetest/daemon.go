@@ -23,8 +23,9 @@ import (
 )
 
 // Daemon is an engine of the test's own, which may be killed and started anew
-// without harm to anybody else's. It has no bridge: its containers are in the
-// host's network, or in none. It is stopped, and all of it removed, with the test.
+// without harm to anybody else's. It leaves the machine's firewall alone, so that
+// its containers are in the host's network, or reach this machine and nothing
+// beyond. It is stopped, and all of it removed, with the test.
 type Daemon struct {
 	// Host is its address, for a Config.
 	Host string
@@ -88,11 +89,15 @@ func NewDaemon(t testing.TB, netns string, args ...string) *Daemon {
 	dir, err := os.MkdirTemp("", "engine")
 	require.NoError(t, err)
 	d := &Daemon{Host: "unix://" + dir + "/s", t: t, dir: dir}
-	network := []string{"--bridge=none", "--iptables=false", "--ip6tables=false"}
 	d.args = []string{program}
-	if netns != "" {
+	var network []string
+	if netns == "" {
+		name := "swt" + dir[len(dir)-6:] // the name of a device has 15 bytes at most
+		bridge(t, name)
+		network = []string{"--bridge=" + name, "--iptables=false", "--ip6tables=false", "--ip-masq=false"}
+	} else {
 		// Not ip netns exec: its own /sys has no control groups.
-		network, d.args = nil, []string{"nsenter", "--net=" + netns, program}
+		d.args = []string{"nsenter", "--net=" + netns, program}
 	}
 	d.args = append(d.args, "--host="+d.Host, "--data-root="+dir+"/data", "--exec-root="+dir+"/exec", "--pidfile="+dir+"/pid", "--containerd="+dir+"/c",
 		"--config-file="+dir+"/none.json", "--storage-driver=vfs", "--log-level=warn", "--shutdown-timeout=5")

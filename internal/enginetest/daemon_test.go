@@ -1,7 +1,9 @@
 package enginetest
 
 import (
+	"net"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/docker/docker/api/types/container"
@@ -11,6 +13,7 @@ import (
 // An engine of the test's own runs containers, survives a hard kill with them, and
 // leaves nothing.
 func TestDaemon(t *testing.T) {
+	before := devices(t)
 	var dir string
 	var d *Daemon
 	t.Run("lives", func(t *testing.T) {
@@ -31,6 +34,19 @@ func TestDaemon(t *testing.T) {
 		d.Kill() // what it leaves is found without it
 	})
 	_, err := os.Stat(dir)
+	require.Equal(t, before, devices(t), "no device is left, and none is missing")
 	require.ErrorIs(t, err, os.ErrNotExist)
 	require.Empty(t, d.processes())
+}
+
+func devices(t *testing.T) (names []string) {
+	t.Helper()
+	all, err := net.Interfaces()
+	require.NoError(t, err)
+	for _, device := range all {
+		if !strings.HasPrefix(device.Name, "veth") { // other tests' containers come and go
+			names = append(names, device.Name)
+		}
+	}
+	return names
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -51,10 +52,11 @@ var (
 )
 
 func (f Frame) check() error {
-	if f.TimeoutMS < 0 || f.TimeoutMS > MaxTimeout.Milliseconds() || f.Tail < 0 || len(f.Runner) > MaxID || len(f.Data) > MaxChunk {
+	if f.TimeoutMS < 0 || f.TimeoutMS > MaxTimeout.Milliseconds() || f.Tail < 0 || len(f.Runner) > MaxID || len(f.Data) > MaxChunk ||
+		len(f.Digest) > MaxID || len(f.Version) > MaxID {
 		return errBounds
 	}
-	if err := f.Error.check(); err != nil {
+	if err := errors.Join(f.Error.check(), f.Stats.check()); err != nil {
 		return err
 	}
 	switch f.Type {
@@ -68,8 +70,15 @@ func (f Frame) check() error {
 		return f.checkSpec()
 	case Remove, Logs:
 		return need(f.ID != 0 && f.Runner != "")
-	case List, Cancel, Answer, Chunk:
+	case List, Cancel, Answer, Chunk, Rotate, Stats:
 		return need(f.ID != 0)
+	case Update:
+		return need(f.ID != 0 && f.Version != "")
+	case Facts:
+		if f.Facts == nil {
+			return errMissing
+		}
+		return f.Facts.check()
 	case Bye, Blind:
 		return need(f.Error != nil)
 	case Runners:
@@ -99,19 +108,44 @@ func (f Frame) checkSpec() error {
 	if f.ID == 0 || f.Spec == nil || f.Type == Launch && f.Spec.ID == "" {
 		return errMissing
 	}
-	return within(len(f.Spec.ID) <= MaxID)
+	return errors.Join(within(len(f.Spec.ID) <= MaxID && len(f.Spec.GPUIDs) <= MaxGPUs), f.Spec.Credential.check())
 }
 
 func (g *Greeting) check() error {
 	if g == nil || g.Agent == "" || g.Protocol < 1 {
 		return errMissing
 	}
-	size := len(g.Facts.OS) + len(g.Facts.Arch)
-	for k, v := range g.Facts.Hints {
+	return errors.Join(within(len(g.Agent) <= MaxID && len(g.Engine) <= MaxID && len(g.Version) <= MaxID), g.Facts.check())
+}
+
+func (h *HostFacts) check() error {
+	size := len(h.OS) + len(h.Arch) + len(h.EngineVersion)
+	for k, v := range h.Hints {
 		size += len(k) + len(v)
 	}
-	return within(len(g.Agent) <= MaxID && len(g.Engine) <= MaxID && len(g.Version) <= MaxID && size <= MaxRunner &&
-		len(g.Facts.Hints) <= maxHints && g.Facts.CPUs >= 0 && g.Facts.CPUs <= maxCPUs && g.Facts.Memory >= 0)
+	for _, runtime := range h.Runtimes {
+		if !IsName(runtime) {
+			return errBounds
+		}
+	}
+	ids := map[string]bool{}
+	for _, gpu := range h.GPUs {
+		if !IsName(gpu.ID) || len(gpu.Name) > MaxID || ids[gpu.ID] {
+			return errBounds
+		}
+		ids[gpu.ID] = true
+	}
+	return errors.Join(h.Disk.check(), within(size <= MaxRunner && len(h.Hints) <= MaxHints && len(h.Runtimes) <= MaxRuntimes && len(h.GPUs) <= MaxGPUs &&
+		h.CPUs >= 0 && h.CPUs <= MaxCPUs && h.Memory >= 0 && h.MaxRunners >= 0))
+}
+
+func (d Disk) check() error { return within(d.Free >= 0 && d.Total >= 0) }
+
+func (u *Usage) check() error {
+	if u == nil {
+		return nil
+	}
+	return errors.Join(u.Disk.check(), within(u.CPUs >= 0 && u.CPUs <= MaxUsage && u.Memory >= 0 && u.Load >= 0 && u.Load <= MaxUsage))
 }
 
 func (t *Terms) check() error {
@@ -152,6 +186,24 @@ func checkIDs(ids []string) error {
 	}
 	return within(len(ids) <= MaxList)
 }
+
+// IsName says whether the text can be the name of a runtime or the id of a GPU: 1
+// to MaxID printable characters of ASCII, none of which needs quoting anywhere.
+func IsName(text string) bool {
+	for _, c := range []byte(text) {
+		if c <= ' ' || c > '~' || strings.IndexByte("\"'\\,<>&`$;|", c) >= 0 {
+			return false
+		}
+	}
+	return text != "" && len(text) <= MaxID
+}
+
+// Clip makes a text short enough for a name, such as a version.
+func Clip(text string) string { return clip(text, MaxID) }
+
+// ClipText makes a text that is told to people fit to be sent, with at most n
+// bytes: clipped, and cleaned of tokens.
+func ClipText(s string, n int) string { return clip(text(s), n) }
 
 // clip cuts a text to at most n bytes, between characters.
 func clip(text string, n int) string {

@@ -35,6 +35,8 @@ const (
 	Stopping Code = "stopping"
 	// Violation, in a bye: the other side does not keep to the protocol.
 	Violation Code = "violation"
+	// Rotated, in a bye: the agent is to come back at once, with its newest token.
+	Rotated Code = "rotated"
 )
 
 // Errors that a connection ends with.
@@ -44,6 +46,7 @@ var (
 	ErrRemoved    = errors.New("wire: host removed")
 	ErrStopping   = errors.New("wire: stopping")
 	ErrViolation  = errors.New("wire: protocol violated")
+	ErrRotated    = errors.New("wire: the token was rotated")
 )
 
 // codes maps errors to codes, both ways, the first that fits.
@@ -65,6 +68,7 @@ var codes = []struct {
 	{Removed, ErrRemoved},
 	{Stopping, ErrStopping},
 	{Violation, ErrViolation},
+	{Rotated, ErrRotated},
 }
 
 // Error is an error that crossed, or is about to. It unwraps to what its code

@@ -8,8 +8,8 @@ import (
 // Type says what a frame is.
 type Type string
 
-// The types. Hello, welcome, ping, pong and bye are the same in every version of
-// the protocol. The values are sent: add at the end only.
+// The types. Hello, welcome, ping, pong, bye, update and the answer to it are the
+// same in every version of the protocol. The values are sent: add at the end only.
 const (
 	// Hello is the agent's first frame.
 	Hello Type = "hello"
@@ -40,6 +40,14 @@ const (
 	Logs    Type = "logs"
 	// Cancel says that nobody waits for a request any more.
 	Cancel Type = "cancel"
+
+	// Rotate asks the agent to make itself a new token, and for its digest. Update
+	// asks it to bring itself to a version. Stats asks how busy the host is.
+	Rotate Type = "rotate"
+	Update Type = "update"
+	Stats  Type = "stats"
+	// Facts is what has become different of a host since hello.
+	Facts Type = "facts"
 )
 
 // Frame is one message. Which fields are set depends on the type; the rest of
@@ -63,6 +71,11 @@ type Frame struct {
 	Changes *Changed  `json:"changes,omitempty"` // changes
 	Error   *Error    `json:"error,omitempty"`   // answer, bye, blind; none in an answer means success
 	Data    []byte    `json:"data,omitempty"`    // chunk
+
+	Digest  string     `json:"digest,omitempty"`  // answer to a rotate: SHA-256 of the new token, in hex
+	Version string     `json:"version,omitempty"` // update
+	Stats   *Usage     `json:"stats,omitempty"`   // answer to a stats
+	Facts   *HostFacts `json:"facts,omitempty"`   // facts
 }
 
 // Greeting is who an agent is.
@@ -74,19 +87,55 @@ type Greeting struct {
 	Agent  string `json:"agent"`
 	Engine string `json:"engine,omitempty"`
 	// Version is the agent's build, for display.
-	Version string `json:"version,omitempty"`
-	Facts   Facts  `json:"facts"`
+	Version string    `json:"version,omitempty"`
+	Facts   HostFacts `json:"facts"`
 }
 
-// Facts describe a host.
-type Facts struct {
+// HostFacts describe a host.
+type HostFacts struct {
 	OS   string `json:"os,omitempty"`
 	Arch string `json:"arch,omitempty"`
 	CPUs int    `json:"cpus,omitempty"`
 	// Memory is in bytes.
 	Memory int64 `json:"memory,omitempty"`
-	// Hints are free text about the engine, such as its version and runtimes.
+	// Runtimes are the engine's, by the names that a spec's runtime may have.
+	Runtimes []string `json:"runtimes,omitempty"`
+	// GPUs are the devices that may be given to runners.
+	GPUs []GPU `json:"gpus,omitempty"`
+	// Disk is where the engine keeps images and runners; all zero: not known.
+	Disk Disk `json:"disk,omitzero"`
+	// EngineVersion is for display.
+	EngineVersion string `json:"engine_version,omitempty"`
+	// MaxRunners is what the host's own policy allows at once; 0: it sets no bound.
+	MaxRunners int `json:"max_runners,omitempty"`
+	// UpdateForbidden: the host's own policy does not let the hub update the agent.
+	UpdateForbidden bool `json:"update_forbidden,omitempty"`
+	// Hints are free text about the engine and the host.
 	Hints map[string]string `json:"hints,omitempty"`
+}
+
+// GPU is one device. Its id is what the engine's GPU tooling knows it by.
+type GPU struct {
+	ID   string `json:"id"`
+	Name string `json:"name,omitempty"`
+}
+
+// Disk is how full a disk is, in bytes.
+type Disk struct {
+	Free  int64 `json:"free"`
+	Total int64 `json:"total"`
+}
+
+// Usage is how busy a host is.
+type Usage struct {
+	// CPUs is how many are busy, such as 3.2.
+	CPUs float64 `json:"cpus,omitempty"`
+	// Memory is how many bytes are in use.
+	Memory int64 `json:"memory,omitempty"`
+	// Load is the load average of the last minute.
+	Load float64 `json:"load,omitempty"`
+	// Disk is as in the facts; all zero: not known.
+	Disk Disk `json:"disk,omitzero"`
 }
 
 // Terms are what a connection goes by.

@@ -22,8 +22,24 @@ const (
 	// MaxLog is how many bytes of a log one request gives: the last ones.
 	MaxLog = 4 << 20
 
-	maxHints = 64
-	maxCPUs  = 1 << 16
+	// MaxCredential is how many bytes the user of a registry may have, all in all.
+	MaxCredential = 16 << 10
+	// MaxSpec is how many bytes a spec may have as it is sent: what the hub adds to
+	// it (a credential, a host's devices and labels) fits beside it.
+	MaxSpec = MaxFrame - 160<<10
+	// MaxGPUs is how many devices a host may tell of.
+	MaxGPUs = 64
+
+	// MaxRuntimes is how many runtimes a host may tell of, MaxHints how many hints,
+	// and MaxHint how many bytes one of them should have.
+	MaxRuntimes = 64
+	MaxHints    = 64
+	MaxHint     = 256
+	// MaxUsage is the most of a number that says how busy a host is.
+	MaxUsage = 1 << 24
+
+	// MaxCPUs is how many CPUs a host may tell of.
+	MaxCPUs = 1 << 16
 )
 
 // Times of the protocol.

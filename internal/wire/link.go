@@ -254,7 +254,9 @@ func (l *Link) write() {
 		if o == nil || !o.state.CompareAndSwap(queued, leaving) {
 			continue
 		}
-		if err := l.put(o.frame, l.deadline()); err != nil {
+		err := l.put(o.frame, l.deadline())
+		o.frame = Frame{} // it may hold secrets, and its request is kept until it is answered
+		if err != nil {
 			l.Close(fmt.Errorf("%w: %w", ErrClosed, err))
 		}
 	}

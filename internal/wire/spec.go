@@ -11,7 +11,8 @@ import (
 	"github.com/slipway-ci/slipway/backend"
 )
 
-// Spec is backend.Spec as it is sent. Env holds secrets: it prints as String.
+// Spec is backend.Spec as it is sent. Env and Credential hold secrets: it prints
+// as String.
 type Spec struct {
 	ID                 string             `json:"id,omitempty"`
 	Labels             map[string]string  `json:"labels,omitempty"`
@@ -19,6 +20,7 @@ type Spec struct {
 	Image              string             `json:"image,omitempty"`
 	PullPolicy         backend.PullPolicy `json:"pull_policy,omitempty"`
 	PullMaxAgeMS       int64              `json:"pull_max_age_ms,omitempty"`
+	Credential         *Credential        `json:"credential,omitempty"`
 	OS                 string             `json:"os,omitempty"`
 	Arch               string             `json:"arch,omitempty"`
 	InjectRunner       bool               `json:"inject_runner,omitempty"`
@@ -28,6 +30,7 @@ type Spec struct {
 	CPU                float64            `json:"cpu,omitempty"`
 	Memory             int64              `json:"memory,omitempty"`
 	GPUs               int                `json:"gpus,omitempty"`
+	GPUIDs             []string           `json:"gpu_ids,omitempty"`
 	ShmSize            int64              `json:"shm_size,omitempty"`
 	PidsLimit          int64              `json:"pids_limit,omitempty"`
 	Runtime            string             `json:"runtime,omitempty"`
@@ -49,6 +52,39 @@ type Mount struct {
 	ReadOnly bool   `json:"read_only,omitempty"`
 }
 
+// Credential is backend.Credential as it is sent. It prints without its password.
+type Credential struct {
+	Registry string `json:"registry,omitempty"`
+	Username string `json:"username,omitempty"`
+	Password string `json:"password,omitempty"`
+}
+
+// FromCredential makes a credential that can be sent; nil stays nil. One that
+// can't is backend.ErrInvalid.
+func FromCredential(c *backend.Credential) (*Credential, error) {
+	if c == nil {
+		return nil, nil
+	}
+	sent := Credential(*c)
+	if sent.check() != nil || !utf8.ValidString(sent.Registry+sent.Username+sent.Password) {
+		return nil, fmt.Errorf("field Credential has more than %d bytes, or is not UTF-8: %w", MaxCredential, backend.ErrInvalid)
+	}
+	return &sent, nil
+}
+
+func (c *Credential) check() error {
+	return within(c == nil || len(c.Registry)+len(c.Username)+len(c.Password) <= MaxCredential)
+}
+
+// String tells whose credential it is, without the password.
+func (c Credential) String() string { return backend.Credential(c).String() }
+
+// GoString is String.
+func (c Credential) GoString() string { return "wire.Credential{" + c.String() + "}" }
+
+// Format makes every verb print String.
+func (c Credential) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(c.String())) }
+
 // FromSpec makes a spec that can be sent, and that the caller can't change any
 // more. One that can't be sent whole (a text that is not UTF-8, too many bytes)
 // is backend.ErrInvalid.
@@ -57,12 +93,16 @@ func FromSpec(s backend.Spec) (*Spec, error) {
 		ID: s.ID, Labels: maps.Clone(s.Labels), Env: maps.Clone(s.Env),
 		Image: s.Image, PullPolicy: s.PullPolicy, PullMaxAgeMS: s.PullMaxAge.Milliseconds(), OS: s.OS, Arch: s.Arch,
 		InjectRunner: s.InjectRunner, Entrypoint: slices.Clone(s.Entrypoint), Command: slices.Clone(s.Command), User: s.User,
-		CPU: s.CPU, Memory: s.Memory, GPUs: s.GPUs, ShmSize: s.ShmSize, PidsLimit: s.PidsLimit,
+		CPU: s.CPU, Memory: s.Memory, GPUs: s.GPUs, GPUIDs: slices.Clone(s.GPUIDs), ShmSize: s.ShmSize, PidsLimit: s.PidsLimit,
 		Runtime: s.Runtime, Network: s.Network, Tmpfs: maps.Clone(s.Tmpfs), CapAdd: slices.Clone(s.CapAdd), CapDrop: slices.Clone(s.CapDrop),
 		Privileged: s.Privileged, ReadOnly: s.ReadOnly, AllowNewPrivileges: s.AllowNewPrivileges,
 	}
 	for _, m := range s.Mounts {
 		sent.Mounts = append(sent.Mounts, Mount(m))
+	}
+	var err error
+	if sent.Credential, err = FromCredential(s.Credential); err != nil {
+		return nil, err
 	}
 	return sent, sent.sendable()
 }
@@ -85,7 +125,7 @@ func (s *Spec) sendable() error {
 			}
 		}
 	}
-	for name, field := range map[string][]string{"Entrypoint": s.Entrypoint, "Command": s.Command, "CapAdd": s.CapAdd, "CapDrop": s.CapDrop, "Image": {s.Image, s.User, s.Network, s.Runtime}} {
+	for name, field := range map[string][]string{"Entrypoint": s.Entrypoint, "Command": s.Command, "CapAdd": s.CapAdd, "CapDrop": s.CapDrop, "GPUIDs": s.GPUIDs, "Image": {s.Image, s.User, s.Network, s.Runtime}} {
 		for _, v := range field {
 			if !utf8.ValidString(v) {
 				return fmt.Errorf("field %s is not UTF-8: %w", name, backend.ErrInvalid)
@@ -96,8 +136,8 @@ func (s *Spec) sendable() error {
 	if err != nil {
 		return fmt.Errorf("spec can't be sent: %w", backend.ErrInvalid) // a CPU that is no number
 	}
-	if len(data) > MaxFrame-1024 {
-		return fmt.Errorf("spec has %d bytes, %d can be sent: %w", len(data), MaxFrame-1024, backend.ErrInvalid)
+	if len(data) > MaxSpec {
+		return fmt.Errorf("spec has %d bytes, %d can be sent: %w", len(data), MaxSpec, backend.ErrInvalid)
 	}
 	return nil
 }
@@ -108,17 +148,21 @@ func (s *Spec) Backend() backend.Spec {
 		ID: s.ID, Labels: s.Labels, Env: s.Env,
 		Image: s.Image, PullPolicy: s.PullPolicy, PullMaxAge: time.Duration(s.PullMaxAgeMS) * time.Millisecond, OS: s.OS, Arch: s.Arch,
 		InjectRunner: s.InjectRunner, Entrypoint: s.Entrypoint, Command: s.Command, User: s.User,
-		CPU: s.CPU, Memory: s.Memory, GPUs: s.GPUs, ShmSize: s.ShmSize, PidsLimit: s.PidsLimit,
+		CPU: s.CPU, Memory: s.Memory, GPUs: s.GPUs, GPUIDs: s.GPUIDs, ShmSize: s.ShmSize, PidsLimit: s.PidsLimit,
 		Runtime: s.Runtime, Network: s.Network, Tmpfs: s.Tmpfs, CapAdd: s.CapAdd, CapDrop: s.CapDrop,
 		Privileged: s.Privileged, ReadOnly: s.ReadOnly, AllowNewPrivileges: s.AllowNewPrivileges,
 	}
 	for _, m := range s.Mounts {
 		spec.Mounts = append(spec.Mounts, backend.Mount(m))
 	}
+	if s.Credential != nil {
+		spec.Credential = new(backend.Credential(*s.Credential))
+	}
 	return spec
 }
 
-// String tells the spec without its environment, which may hold secrets.
+// String tells the spec without its environment and its credential, which are
+// secret.
 func (s Spec) String() string { return fmt.Sprintf("%s (image %q)", s.ID, s.Image) }
 
 // GoString is String.

@@ -40,6 +40,9 @@ func fill(v reflect.Value) {
 		v.Set(reflect.MakeSlice(v.Type(), 2, 2))
 		fill(v.Index(0))
 		fill(v.Index(1))
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		fill(v.Elem())
 	case reflect.Map:
 		v.Set(reflect.MakeMap(v.Type()))
 		v.SetMapIndex(reflect.ValueOf("key"), reflect.ValueOf("value"))
@@ -108,7 +111,7 @@ func TestRunnersCrossWhole(t *testing.T) {
 func TestErrorsKeepTheirClass(t *testing.T) {
 	for _, is := range []error{
 		backend.ErrExhausted, backend.ErrInvalid, backend.ErrUnavailable, backend.ErrRefused, backend.ErrExists, fs.ErrNotExist,
-		errors.ErrUnsupported, context.DeadlineExceeded, context.Canceled, wire.ErrSuperseded, wire.ErrDuplicated, wire.ErrRemoved, wire.ErrStopping, wire.ErrViolation,
+		errors.ErrUnsupported, context.DeadlineExceeded, context.Canceled, wire.ErrSuperseded, wire.ErrDuplicated, wire.ErrRemoved, wire.ErrStopping, wire.ErrViolation, wire.ErrRotated,
 	} {
 		before := fmt.Errorf("create runner x: %w: the engine's words", is)
 		data, err := wire.Encode(wire.Frame{Type: wire.Answer, ID: 1, Error: wire.FromError(before)})
@@ -169,16 +172,68 @@ func TestTheDocumentsExamples(t *testing.T) {
 	}
 	for _, kind := range []wire.Type{
 		wire.Hello, wire.Welcome, wire.Ping, wire.Pong, wire.Bye, wire.Runners, wire.Changes, wire.Blind, wire.Answer, wire.Chunk,
-		wire.Launch, wire.Remove, wire.List, wire.Prepare, wire.Logs, wire.Cancel,
+		wire.Launch, wire.Remove, wire.List, wire.Prepare, wire.Logs, wire.Cancel, wire.Rotate, wire.Update, wire.Stats, wire.Facts,
 	} {
 		require.True(t, seen[kind], "no example of %s", kind)
 	}
 	for _, code := range []wire.Code{
 		wire.Exhausted, wire.Invalid, wire.Unavailable, wire.Refused, wire.Exists, wire.NotFound, wire.Unsupported, wire.TimedOut, wire.Cancelled, wire.Internal,
-		wire.Superseded, wire.Duplicated, wire.Removed, wire.Stopping, wire.Violation,
+		wire.Superseded, wire.Duplicated, wire.Removed, wire.Stopping, wire.Violation, wire.Rotated,
 	} {
 		require.Contains(t, string(page), "`"+string(code)+"`")
 	}
+}
+
+// What is out of bounds, or lacks what its type needs, is no frame.
+func TestBounds(t *testing.T) {
+	long := strings.Repeat("x", wire.MaxID+1)
+	many := func(n int, item string) string { return strings.TrimSuffix(strings.Repeat(item+",", n), ",") }
+	gpus := ""
+	for i := range wire.MaxGPUs + 1 {
+		gpus += fmt.Sprintf(`{"id":"%d"},`, i)
+	}
+	for _, text := range []string{
+		`{"type":"rotate"}`, `{"type":"stats"}`, `{"type":"update","id":1}`, `{"type":"update","version":"v1"}`, `{"type":"facts"}`,
+		`{"type":"update","id":1,"version":"` + long + `"}`, `{"type":"answer","id":1,"digest":"` + long + `"}`,
+		`{"type":"answer","id":1,"stats":{"cpus":-1}}`, `{"type":"answer","id":1,"stats":{"load":1e300}}`, `{"type":"answer","id":1,"stats":{"disk":{"free":-1}}}`,
+		`{"type":"facts","facts":{"cpus":-1}}`, `{"type":"facts","facts":{"memory":-1}}`, `{"type":"facts","facts":{"max_runners":-1}}`, `{"type":"facts","facts":{"disk":{"total":-1}}}`,
+		`{"type":"facts","facts":{"gpus":[{"id":""}]}}`, `{"type":"facts","facts":{"gpus":[{"id":"a,b"}]}}`, `{"type":"facts","facts":{"runtimes":["a b"]}}`, `{"type":"facts","facts":{"gpus":[{"id":"a"},{"id":"a"}]}}`, `{"type":"facts","facts":{"gpus":[{"id":"` + long + `"}]}}`,
+		`{"type":"facts","facts":{"gpus":[` + strings.TrimSuffix(gpus, ",") + `]}}`,
+		`{"type":"facts","facts":{"runtimes":[""]}}`, `{"type":"facts","facts":{"runtimes":[` + many(wire.MaxRuntimes+1, `"r"`) + `]}}`,
+		`{"type":"facts","facts":{"hints":{"k":"` + strings.Repeat("x", wire.MaxRunner) + `"}}}`,
+		`{"type":"hello","hello":{"protocol":1,"agent":"a","facts":{"gpus":[{"id":"a"},{"id":"a"}]}}}`,
+		`{"type":"launch","id":1,"spec":{"id":"x","gpu_ids":[` + many(wire.MaxGPUs+1, `"g"`) + `]}}`,
+		`{"type":"launch","id":1,"spec":{"id":"x","credential":{"password":"` + strings.Repeat("x", wire.MaxCredential+1) + `"}}}`,
+		`{"type":"prepare","id":1,"spec":{"credential":{"password":"` + strings.Repeat("x", wire.MaxCredential+1) + `"}}}`,
+	} {
+		_, err := wire.Decode([]byte(text))
+		require.ErrorIs(t, err, wire.ErrFrame, "%.100s", text)
+	}
+	for _, text := range []string{
+		`{"type":"rotate","id":1}`, `{"type":"stats","id":1}`, `{"type":"update","id":1,"version":"v1"}`, `{"type":"facts","facts":{}}`,
+		`{"type":"answer","id":1,"stats":{"cpus":1.5,"load":0.1,"disk":{"free":1,"total":2}}}`,
+	} {
+		_, err := wire.Decode([]byte(text))
+		require.NoError(t, err, text)
+	}
+}
+
+// Whatever a hub may add to a spec, the launch fits a frame.
+func TestALaunchFits(t *testing.T) {
+	odd := strings.Repeat("\x01", 1<<20)
+	sent, err := wire.FromSpec(backend.Spec{ID: odd[:wire.MaxID], Env: map[string]string{"E": odd[:(wire.MaxSpec-2048)/6]}})
+	require.NoError(t, err)
+	sent.Credential, err = wire.FromCredential(&backend.Credential{Username: odd[:100], Password: odd[:wire.MaxCredential-100]})
+	require.NoError(t, err)
+	for range wire.MaxGPUs {
+		sent.GPUIDs = append(sent.GPUIDs, strings.Repeat("x", wire.MaxID))
+	}
+	_, err = wire.Encode(wire.Frame{Type: wire.Launch, ID: 1, TimeoutMS: 1000, Spec: sent})
+	require.NoError(t, err)
+	_, err = wire.FromCredential(&backend.Credential{Password: "\xff"})
+	require.ErrorIs(t, err, backend.ErrInvalid)
+	_, err = wire.FromCredential(&backend.Credential{Password: odd[:wire.MaxCredential+1]})
+	require.ErrorIs(t, err, backend.ErrInvalid)
 }
 
 func FuzzDecode(f *testing.F) {

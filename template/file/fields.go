@@ -50,7 +50,9 @@ func fieldNamed(name string) *field {
 }
 
 // suggestField is didYouMean for fields; it knows other people's names for them.
-func suggestField(name string) string {
+func suggestField(name string) string { return suggestOf(fields, name) }
+
+func suggestOf(fields []field, name string) string {
 	var words []string
 	means := map[string]string{}
 	for _, f := range fields {

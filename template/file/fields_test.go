@@ -93,7 +93,7 @@ func TestDocumentedFields(t *testing.T) {
 	require.True(t, ok, "no table in %s", docs)
 	table, after, ok := strings.Cut(rest, end)
 	require.True(t, ok)
-	want := fieldTable()
+	want := tableOf(fields)
 	if flag.Lookup("update").Value.String() == "true" {
 		require.NoError(t, os.WriteFile(docs, []byte(before+begin+want+end+after), 0o644))
 		return
@@ -101,7 +101,7 @@ func TestDocumentedFields(t *testing.T) {
 	require.Equal(t, want, table, "renew it with -update")
 }
 
-func fieldTable() string {
+func tableOf(fields []field) string {
 	var b strings.Builder
 	b.WriteString("| field | takes | default | what it does |\n| --- | --- | --- | --- |\n")
 	for _, f := range fields {

@@ -87,6 +87,7 @@ type loader struct {
 	eval         *evaluator
 	defaultImage string
 	binds        []string
+	maxName      string // what the file calls MaxConcurrency
 
 	hand map[string]*node // hand-written templates by key
 }
@@ -97,6 +98,7 @@ func newLoader(name string, data []byte, defaultImage string, binds []string) *l
 		source:       newSource(data),
 		defaultImage: strings.TrimSpace(defaultImage),
 		binds:        binds,
+		maxName:      "max_concurrency",
 		hand:         map[string]*node{},
 	}
 }

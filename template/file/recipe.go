@@ -128,10 +128,10 @@ func (d *fieldDecoder) finish(t *template.Template, given map[string]pos, at pos
 		return
 	}
 	if t.TargetConcurrency > t.MaxConcurrency {
-		d.fail(place("target_concurrency"), "target_concurrency", "%d is above max_concurrency, which is %d", t.TargetConcurrency, t.MaxConcurrency)
+		d.fail(place("target_concurrency"), "target_concurrency", "%d is above %s, which is %d", t.TargetConcurrency, d.ld.maxName, t.MaxConcurrency)
 	}
 	if t.MinIdle > t.MaxConcurrency {
-		d.fail(place("min_idle"), "min_idle", "%d is above max_concurrency, which is %d", t.MinIdle, t.MaxConcurrency)
+		d.fail(place("min_idle"), "min_idle", "%d is above %s, which is %d", t.MinIdle, d.ld.maxName, t.MaxConcurrency)
 	}
 	if t.InjectRunner && len(t.Entrypoint) > 0 {
 		d.fail(place("entrypoint"), "entrypoint", "can't be set with inject_runner, which starts the runner itself")

@@ -94,7 +94,7 @@ func Schema() []byte {
 			"template": schema{"$ref": "#/$defs/template"},
 		},
 	}
-	out, err := json.MarshalIndent(schema{
+	return encodeSchema(schema{
 		"$schema":     "https://json-schema.org/draft/2020-12/schema",
 		"title":       "Slipway template file",
 		"description": "Recipes for runners: hand-written ones, and families made from a matrix.",
@@ -106,7 +106,11 @@ func Schema() []byte {
 			"matrix":    schema{"description": "Families of templates by name.", "type": "object", "additionalProperties": schema{"$ref": "#/$defs/family"}},
 		},
 		"$defs": schema{"template": body, "family": familySchema},
-	}, "", "  ")
+	})
+}
+
+func encodeSchema(s schema) []byte {
+	out, err := json.MarshalIndent(s, "", "  ")
 	if err != nil {
 		panic(err) // the schema is ours and constant
 	}

@@ -175,6 +175,12 @@ func (v *validator) keyword(t *testing.T, schema map[string]any, keyword string,
 				}
 			}
 		}
+	case "propertyNames":
+		for key := range object {
+			if reason := v.why(t, arg.(map[string]any), key, at+"."+key); reason != "" {
+				return reason
+			}
+		}
 	case "additionalProperties":
 		known, _ := schema["properties"].(map[string]any)
 		for key, val := range object {

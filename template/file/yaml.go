@@ -2,6 +2,7 @@ package file
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"io"
 	"math"
@@ -27,7 +28,8 @@ type decoder struct {
 	aliased  int
 	open     map[*yaml.Node]bool // anchors being expanded
 	depth    int
-	stopped  bool // an alias blew up: say so once
+	stopped  bool   // an alias blew up: say so once
+	empty    string // says that there is nothing
 }
 
 // decode returns nil where there is nothing to go on with.
@@ -36,7 +38,7 @@ func (d *decoder) decode(data []byte) *node {
 	var doc yaml.Node
 	if err := dec.Decode(&doc); err != nil {
 		if errors.Is(err, io.EOF) {
-			d.problems.add(pos{}, "", "the file is empty: it needs templates or a matrix")
+			d.problems.add(pos{}, "", "%s", cmp.Or(d.empty, "the file is empty: it needs templates or a matrix"))
 		} else {
 			d.syntax(err)
 		}

@@ -76,6 +76,10 @@ func Usage(c *cobra.Command, format string, args ...any) error {
 	return &usageError{fmt.Errorf(format, args...), fmt.Sprintf(" (see %s --help)", c.CommandPath())}
 }
 
+// Invalid is the error of a call whose arguments or files are wrong in a way that
+// err says in full: exit code 2 too.
+func Invalid(err error) error { return &usageError{err, ""} }
+
 // Args checks how many arguments there are: most below 0 means any number. What
 // tells the usage what they are.
 func Args(least, most int, what string) cobra.PositionalArgs {

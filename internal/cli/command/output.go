@@ -1,23 +1,30 @@
 package command
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
+	"gopkg.in/yaml.v3"
 )
 
-// Output is the flag -o: table for people, json for programs.
-type Output struct{ format string }
+// Output is the flag -o: table for people, json for programs, and for some
+// commands yaml.
+type Output struct {
+	format  string
+	formats []string
+}
 
-// AddOutput adds the flag to c.
-func AddOutput(c *cobra.Command) *Output {
-	o := &Output{}
-	c.Flags().VarP(o, "output", "o", "table or json")
-	_ = o.Set("table")
+// AddOutput adds the flag to c. more are formats beside table and json.
+func AddOutput(c *cobra.Command, more ...string) *Output {
+	o := &Output{format: "table", formats: append([]string{"table", "json"}, more...)}
+	c.Flags().VarP(o, "output", "o", Choice(o.formats...))
+	_ = c.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(o.formats, cobra.ShellCompDirectiveNoFileComp))
 	return o
 }
 
@@ -27,10 +34,10 @@ func (o *Output) String() string { return o.format }
 // Type is what the help shows as the value.
 func (o *Output) Type() string { return "format" }
 
-// Set takes table or json.
+// Set takes one of the formats.
 func (o *Output) Set(text string) error {
-	if text != "table" && text != "json" {
-		return fmt.Errorf("%q: table or json is allowed", text)
+	if !slices.Contains(o.formats, text) {
+		return fmt.Errorf("%q: %s is allowed", text, Choice(o.formats...))
 	}
 	o.format = text
 	return nil
@@ -39,12 +46,61 @@ func (o *Output) Set(text string) error {
 // JSON says whether JSON is wanted.
 func (o *Output) JSON() bool { return o.format == "json" }
 
+// YAML says whether YAML is wanted.
+func (o *Output) YAML() bool { return o.format == "yaml" }
+
+// Write writes v as JSON or YAML, or calls table.
+func (o *Output) Write(w io.Writer, v any, table func(io.Writer) error) error {
+	switch o.format {
+	case "json":
+		return WriteJSON(w, v)
+	case "yaml":
+		return WriteYAML(w, v)
+	}
+	return table(w)
+}
+
 // WriteJSON writes v indented, with a newline.
 func WriteJSON(w io.Writer, v any) error {
 	enc := json.NewEncoder(w)
 	enc.SetIndent("", "  ")
 	enc.SetEscapeHTML(false)
 	return enc.Encode(v)
+}
+
+// WriteYAML writes v as its JSON says, in the style that people write.
+func WriteYAML(w io.Writer, v any) error {
+	var text bytes.Buffer
+	if err := WriteJSON(&text, v); err != nil {
+		return err
+	}
+	var doc yaml.Node
+	if err := yaml.Unmarshal(text.Bytes(), &doc); err != nil {
+		return fmt.Errorf("write YAML: %w", err)
+	}
+	plain(&doc)
+	enc := yaml.NewEncoder(w)
+	enc.SetIndent(2)
+	if err := enc.Encode(&doc); err != nil {
+		return err
+	}
+	return enc.Close()
+}
+
+// plain takes JSON's braces and quotes away; what needs quotes gets them again.
+func plain(n *yaml.Node) {
+	n.Style = 0
+	if n.Value == "<<" { // as a key it would merge, and the encoder forgets that
+		n.Style = yaml.DoubleQuotedStyle
+	}
+	short := n.Kind == yaml.SequenceNode || n.Kind == yaml.MappingNode && len(n.Content) == 0
+	for _, child := range n.Content {
+		plain(child)
+		short = short && child.Kind == yaml.ScalarNode && len(child.Value) < 40
+	}
+	if short && len(n.Content) <= 10 {
+		n.Style = yaml.FlowStyle
+	}
 }
 
 // Table writes rows below a head, in columns. Cells are freed of line breaks and

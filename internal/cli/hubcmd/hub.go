@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/docker/go-units"
@@ -17,8 +19,10 @@ import (
 
 	"github.com/slipway-ci/slipway/hub"
 	"github.com/slipway-ci/slipway/hub/store"
+	"github.com/slipway-ci/slipway/hub/vault"
 	"github.com/slipway-ci/slipway/internal/cli/command"
 	"github.com/slipway-ci/slipway/internal/version"
+	"github.com/slipway-ci/slipway/tokens"
 )
 
 // envPrefix comes before a flag's name in the environment.
@@ -29,6 +33,7 @@ type settings struct {
 	logLevel  string
 	logJSON   bool
 	freshAdm  bool
+	proxies   []string
 	bytes     map[string]*int64
 	bytesText map[string]*string
 }
@@ -37,12 +42,13 @@ type settings struct {
 func Root() *cobra.Command {
 	s := &settings{}
 	c := &cobra.Command{
-		Use: "slipway-hub", Short: "Serve Slipway's job queue",
-		Long: `Serve Slipway's job queue: the API for jobs and tokens, and the API of
+		Use: "slipway-hub", Short: "Serve a Slipway hub",
+		Long: `Serve a Slipway hub: hosts and scale sets, the job queue, and the API of
 provisioners and runners. The first start prints the admin token, once, on
 standard output. Every flag can be given as a variable: --data is SLIPWAY_DATA.
 
-It launches nothing by itself. See docs/hub.md for what runs the jobs.`,
+It owns no engine: agents on hosts dial in, and launch what it decides. Add one
+with slipway hosts add. See docs/hub.md.`,
 		Version: version.Line("slipway-hub"), Args: command.Args(0, 0, ""),
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := command.FromEnv(c, envPrefix); err != nil {
@@ -53,13 +59,30 @@ It launches nothing by itself. See docs/hub.md for what runs the jobs.`,
 	}
 	c.SetVersionTemplate("{{.Version}}\n")
 	s.flags(c)
+	c.AddCommand(backupCommand(), restoreCommand(), rotateKeyCommand(), forgetKeyCommand())
 	return c
 }
 
 func (s *settings) flags(c *cobra.Command) {
 	f := c.Flags()
 	f.StringVar(&s.config.Listen, "listen", hub.DefaultListen, "address of the main listener; port 0 takes a free one")
-	f.BoolVar(&s.config.AllowRemote, "allow-remote", false, "allow a --listen address that is not loopback: tokens then cross the network unencrypted")
+	f.StringVar(&s.config.MasterKeyFile, "master-key-file", "", "file with the key that secrets at rest are encrypted with, outside --data (default: --data with .key at its end); or SLIPWAY_MASTER_KEY holds the key")
+	f.StringVar(&s.config.TLSCert, "tls-cert", "", "file with the certificate that --listen speaks TLS with, in PEM; renewed ones are taken over")
+	f.StringVar(&s.config.TLSKey, "tls-key", "", "file with its key")
+	f.BoolVar(&s.config.InsecureHTTP, "insecure-http", false, "allow plain HTTP beyond loopback: tokens then cross the network unencrypted")
+	f.StringVar(&s.config.PublicURL, "public-url", "", "where hosts reach this hub, such as https://hub.example.com: needed to enrol one")
+	f.StringVar(&s.config.AgentsDir, "agents-dir", "", "folder with the agents that hosts fetch (default: the slipway-agent beside this program)")
+	f.StringVar(&s.config.SysboxFile, "sysbox-file", "", "table of where hosts fetch sysbox-runc, in JSON (default: the build's own)")
+	f.StringVar(&s.config.DefaultImage, "default-image", "", "image of scale sets that name none")
+	f.StringSliceVar(&s.config.AllowedBinds, "allowed-binds", nil, "folders of hosts that scale sets may bind, with commas between")
+	f.DurationVar(&s.config.LostAfter, "lost-after", 10*time.Minute, "how long a host may be away until its runners are told as ended")
+	f.DurationVar(&s.config.Heartbeat, "heartbeat", 15*time.Second, "pace of agents' heartbeats; below the idle limit of what is in between")
+	f.IntVar(&s.config.LaunchParallelism, "launch-parallelism", 16, "launches under way at once")
+	f.DurationVar(&s.config.RunnerMaxLifetime, "runner-max-lifetime", time.Hour, "how long a runner may live, for scale sets that say none")
+	f.StringVar(&s.config.Shipfox.URL, "shipfox-url", "", "be a provisioner of this Shipfox API too, for scale sets with control_plane shipfox; SLIPWAY_SHIPFOX_TOKEN or …_FILE holds the token")
+	f.StringVar(&s.config.Shipfox.RunnerURL, "shipfox-runner-url", "", "where runners reach it (default: --shipfox-url)")
+	f.DurationVar(&s.config.DrainTimeout, "drain-timeout", 20*time.Second, "how long a stop waits for launches under way")
+	f.StringSliceVar(&s.proxies, "trusted-proxies", nil, "addresses or networks from which X-Forwarded-For is believed, with commas between")
 	f.StringVar(&s.config.DataDir, "data", defaultData(), "folder that holds all state")
 	f.StringVar(&s.config.RunnerURL, "runner-url", "", "where runners reach this hub, as the doctor and provisioners in this process are told (default: found out)")
 	f.StringArrayVar(&s.config.RunnerListen, "runner-listen", nil, "further address, for the routes of runners alone; may be given many times")
@@ -95,6 +118,16 @@ func (s *settings) check(c *cobra.Command) error {
 		}
 		*s.bytes[name] = n
 	}
+	for _, text := range s.proxies {
+		network, err := netip.ParsePrefix(text)
+		if addr, bad := netip.ParseAddr(text); bad == nil {
+			network, err = addr.Prefix(addr.BitLen())
+		}
+		if err != nil {
+			return command.Usage(c, "--trusted-proxies has %q: an address or a network such as 10.0.0.0/8 is needed", text)
+		}
+		s.config.TrustedProxies = append(s.config.TrustedProxies, network.Masked())
+	}
 	if hclog.LevelFromString(s.logLevel) == hclog.NoLevel {
 		return command.Usage(c, "--log-level is %q: trace, debug, info, warn or error is allowed", s.logLevel)
 	}
@@ -105,11 +138,21 @@ func (s *settings) run(c *cobra.Command) error {
 	if err := s.check(c); err != nil {
 		return err
 	}
+	s.config.MasterKey, s.config.PreviousKeys = masterKeys()
+	var err error
+	if s.config.LocalAgentToken, err = secret(c, "SLIPWAY_LOCAL_AGENT_TOKEN"); err != nil {
+		return err
+	}
+	if s.config.Shipfox.Token, err = secret(c, "SLIPWAY_SHIPFOX_TOKEN"); err != nil {
+		return err
+	}
 	s.config.Logger = hclog.New(&hclog.LoggerOptions{
 		Name: "slipway-hub", Output: c.ErrOrStderr(), Level: hclog.LevelFromString(s.logLevel), JSONFormat: s.logJSON,
 	})
 	h, err := hub.Open(c.Context(), s.config)
 	switch {
+	case errors.Is(err, vault.ErrKey):
+		return fmt.Errorf("%w: give it with SLIPWAY_MASTER_KEY or --master-key-file", err)
 	case errors.Is(err, hub.ErrConfig):
 		return command.Usage(c, "%w", err)
 	case errors.Is(err, store.ErrLocked):
@@ -123,6 +166,31 @@ func (s *settings) run(c *cobra.Command) error {
 		return errors.Join(err, h.Close())
 	}
 	return h.Run(c.Context())
+}
+
+// secret reads a token from a variable, or from the file that the variable with
+// _FILE at its end names; zero: there is none. They are no flags: an argument is
+// seen by all users of a machine.
+func secret(c *cobra.Command, variable string) (tokens.Token, error) {
+	text := os.Getenv(variable)
+	if name := os.Getenv(variable + "_FILE"); name != "" {
+		if text != "" {
+			return tokens.Token{}, command.Usage(c, "%s and %s_FILE are both set: one is needed", variable, variable)
+		}
+		data, err := os.ReadFile(name)
+		if err != nil {
+			return tokens.Token{}, command.Usage(c, "%s_FILE: %w", variable, err)
+		}
+		text = string(data)
+	}
+	if text = strings.TrimSpace(text); text == "" {
+		return tokens.Token{}, nil
+	}
+	token, err := tokens.Parse(text)
+	if err != nil {
+		return tokens.Token{}, command.Usage(c, "%s holds no token", variable)
+	}
+	return token, nil
 }
 
 // greet prints where the hub is and the admin token, if there is a new one. It is

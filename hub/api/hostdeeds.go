@@ -1,0 +1,142 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/slipway-ci/slipway/hub/hosts"
+)
+
+// hostDeedRoutes are those of what is done to a host as a whole.
+func (s *Server) hostDeedRoutes() {
+	const notFound, conflict, invalid = http.StatusNotFound, http.StatusConflict, http.StatusUnprocessableEntity
+	register(s, operator("host"), operation("cordon-host", http.MethodPost, "hosts/{name}/cordon",
+		"Give a host no new runners; what runs there goes on", notFound), s.cordonHost)
+	register(s, operator("host"), operation("uncordon-host", http.MethodPost, "hosts/{name}/uncordon",
+		"Give a host runners again, and end its drain", notFound), s.uncordonHost)
+	register(s, operator("host"), operation("drain-host", http.MethodPost, "hosts/{name}/drain",
+		"Cordon a host until nothing runs there; with a deadline what runs then is ended", notFound, invalid), s.drainHost)
+	register(s, operator("host"), operation("rotate-host-token", http.MethodPost, "hosts/{name}/rotate-token",
+		"Have a host's agent make itself a new token; the old one is good until the new one was used", notFound, conflict), s.rotateHost)
+	register(s, admin("host"), operation("revoke-host", http.MethodPost, "hosts/{name}/revoke",
+		"End a host's token and enrolments: its agent is refused until it is enrolled anew", notFound), s.revokeHost)
+	register(s, operator("host"), answering(http.StatusAccepted, operation("update-host", http.MethodPost, "hosts/{name}/update",
+		"Have a host's agent become another version", notFound, conflict, invalid)), s.updateHost)
+	register(s, operator("host"), answering(http.StatusAccepted, operation("update-hosts", http.MethodPost, "hosts/update",
+		"Have the agents of many hosts become another version, one at a time after the canaries", notFound, conflict, invalid)), s.updateHosts)
+}
+
+// changeHost does what a route asks for and answers the host as it is then.
+func (s *Server) changeHost(ctx context.Context, name string, do func() error) (*oneHost, error) {
+	err := s.store(do)
+	if err != nil {
+		return nil, s.problem(err)
+	}
+	h, err := s.Hosts.Host(ctx, name)
+	if err != nil {
+		return nil, s.problem(err)
+	}
+	deedOf(ctx).object = "host/" + h.Name
+	return s.oneHost(h), nil
+}
+
+func (s *Server) cordonHost(ctx context.Context, in *hostInput) (*oneHost, error) {
+	return s.changeHost(ctx, in.Name, func() error {
+		_, err := s.Hosts.Cordon(ctx, in.Name)
+		return err
+	})
+}
+
+func (s *Server) uncordonHost(ctx context.Context, in *hostInput) (*oneHost, error) {
+	return s.changeHost(ctx, in.Name, func() error {
+		_, err := s.Hosts.Uncordon(ctx, in.Name)
+		return err
+	})
+}
+
+func (s *Server) drainHost(ctx context.Context, in *struct {
+	Name string     `path:"name" maxLength:"64" doc:"name or id"`
+	Body *DrainSpec `required:"false"`
+}) (*oneHost, error) {
+	deadline := seconds(orZero(in.Body).DeadlineSeconds)
+	deedOf(ctx).set("deadline_seconds", deadline.Seconds())
+	return s.changeHost(ctx, in.Name, func() error {
+		_, err := s.Hosts.Drain(ctx, in.Name, deadline)
+		return err
+	})
+}
+
+// agentPatience bounds the wait for an agent to answer.
+const agentPatience = 20 * time.Second
+
+func (s *Server) rotateHost(ctx context.Context, in *hostInput) (*oneHost, error) {
+	ctx, cancel := context.WithTimeout(ctx, agentPatience)
+	defer cancel()
+	return s.changeHost(ctx, in.Name, func() error { return s.Hosts.RotateToken(ctx, in.Name) })
+}
+
+func (s *Server) revokeHost(ctx context.Context, in *hostInput) (*oneHost, error) {
+	return s.changeHost(ctx, in.Name, func() error { return s.Hosts.Revoke(ctx, in.Name) })
+}
+
+func (s *Server) updateHost(ctx context.Context, in *struct {
+	Name string      `path:"name" maxLength:"64" doc:"name or id"`
+	Body *UpdateSpec `required:"false"`
+}) (*oneHost, error) {
+	spec := orZero(in.Body)
+	deedOf(ctx).set("version", spec.Version)
+	return s.changeHost(ctx, in.Name, func() error {
+		return s.Hosts.Update(ctx, []string{in.Name}, hosts.UpdateSpec{Version: spec.Version})
+	})
+}
+
+func (s *Server) updateHosts(ctx context.Context, in *struct{ Body UpdateHostsSpec }) (*hostList, error) {
+	if in.Body.All == (len(in.Body.Hosts) > 0) {
+		const message = "is needed, or all, and not both"
+		return nil, newProblem(http.StatusUnprocessableEntity, "invalid", "hosts "+message, FieldError{Location: "body.hosts", Message: message})
+	}
+	d := deedOf(ctx)
+	d.set("hosts", in.Body.Hosts)
+	d.set("all", in.Body.All)
+	d.set("version", in.Body.Version)
+	d.set("canary", in.Body.Canary)
+	names := in.Body.Hosts
+	if in.Body.All {
+		names = nil
+	}
+	err := s.store(func() error {
+		return s.Hosts.Update(ctx, names, hosts.UpdateSpec{Version: in.Body.Version, Canary: in.Body.Canary})
+	})
+	if err != nil {
+		return nil, s.problem(err)
+	}
+	return s.updating(ctx, names)
+}
+
+// updating lists the hosts with these names, or all that are to be updated.
+func (s *Server) updating(ctx context.Context, names []string) (*hostList, error) {
+	view, items := s.hostView(), []Host{}
+	for _, name := range names {
+		h, err := s.Hosts.Host(ctx, name)
+		if err != nil {
+			return nil, s.problem(err)
+		}
+		items = append(items, view.host(h))
+	}
+	for cursor := ""; names == nil; {
+		page, next, err := s.Hosts.Hosts(ctx, hosts.Filter{Cursor: cursor, Limit: 1000})
+		if err != nil {
+			return nil, s.problem(err)
+		}
+		for _, h := range page {
+			if h.UpdateTo != "" {
+				items = append(items, view.host(h))
+			}
+		}
+		if cursor = next; cursor == "" {
+			break
+		}
+	}
+	return &hostList{listOf(items, "")}, nil
+}

@@ -1,0 +1,257 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/slipway-ci/slipway/hub/hosts"
+)
+
+func (s *Server) hostRoutes() {
+	list := operation("list-hosts", http.MethodGet, "hosts", "List hosts by name", http.StatusUnprocessableEntity)
+	register(s, viewer("host"), list, s.listHosts)
+	add := operation("add-host", http.MethodPost, "hosts", "Make a host, and the line that makes a machine be it", http.StatusConflict, http.StatusUnprocessableEntity)
+	add.Description = "The enrolment's line is a secret, for one use; it is shown this once."
+	register(s, admin("host"), answering(http.StatusCreated, add), s.addHost)
+	register(s, viewer("host"), operation("show-host", http.MethodGet, "hosts/{name}", "Show a host", http.StatusNotFound), s.showHost)
+	register(s, operator("host"), operation("edit-host", http.MethodPatch, "hosts/{name}", "Change what is set for a host",
+		http.StatusNotFound, http.StatusConflict, http.StatusPreconditionFailed, http.StatusUnprocessableEntity), s.editHost)
+	remove := operation("remove-host", http.MethodDelete, "hosts/{name}", "Take a host out for ever",
+		http.StatusNotFound, http.StatusConflict, http.StatusPreconditionFailed)
+	register(s, admin("host"), answering(http.StatusNoContent, remove), s.removeHost)
+	register(s, admin("host"), answering(http.StatusCreated, operation("reenrol-host", http.MethodPost, "hosts/{name}/reenrol",
+		"Make a new line for a host; nothing of it changes", http.StatusNotFound, http.StatusConflict)), s.reenrolHost)
+	s.hostDeedRoutes()
+	register(s, viewer("enrolment"), operation("list-enrolments", http.MethodGet, "enrolments", "List the enrolments that live, without their secrets"), s.listEnrolments)
+	register(s, admin("enrolment"), answering(http.StatusNoContent, operation("cancel-enrolment", http.MethodDelete, "enrolments/{id}",
+		"End an enrolment that was not used", http.StatusNotFound, http.StatusConflict)), s.cancelEnrolment)
+}
+
+type hostInput struct {
+	Name string `path:"name" maxLength:"64" doc:"name or id"`
+}
+
+type oneHost struct {
+	ETag string `header:"ETag"`
+	Body Host
+}
+
+type hostList struct {
+	Body list[Host]
+}
+
+type createdHost struct {
+	ETag string `header:"ETag"`
+	Body NewHost
+}
+
+func (s *Server) oneHost(h hosts.Host) *oneHost {
+	return &oneHost{etagOf(h.Version), s.hostView().host(h)}
+}
+
+type hostsInput struct {
+	Selector []string `query:"selector" maxItems:"32" doc:"k=v: hosts with this label; all of several"`
+	Limit    int      `query:"limit" minimum:"1" maximum:"500" default:"100"`
+	Cursor   string   `query:"cursor" maxLength:"64" doc:"next of the answer before"`
+}
+
+func (s *Server) listHosts(ctx context.Context, in *hostsInput) (*hostList, error) {
+	filter := hosts.Filter{Selector: map[string]string{}, Cursor: in.Cursor, Limit: in.Limit}
+	for _, pair := range in.Selector {
+		key, value, ok := strings.Cut(pair, "=")
+		if !ok {
+			const message = "is not k=v"
+			return nil, newProblem(http.StatusUnprocessableEntity, "invalid", "selector "+message, FieldError{Location: "query.selector", Message: message})
+		}
+		filter.Selector[key] = value
+	}
+	found, next, err := s.Hosts.Hosts(ctx, filter)
+	if err != nil {
+		return nil, s.problem(err)
+	}
+	view := s.hostView()
+	items := make([]Host, len(found))
+	for i, h := range found {
+		items[i] = view.host(h)
+	}
+	return &hostList{listOf(items, next)}, nil
+}
+
+func (s *Server) showHost(ctx context.Context, in *hostInput) (*oneHost, error) {
+	h, err := s.Hosts.Host(ctx, in.Name)
+	if err != nil {
+		return nil, s.problem(err)
+	}
+	return s.oneHost(h), nil
+}
+
+func (s *Server) addHost(ctx context.Context, in *struct{ Body HostSpec }) (*createdHost, error) {
+	var (
+		h hosts.Host
+		i hosts.Invitation
+	)
+	d := deedOf(ctx)
+	d.object = "host/" + in.Body.Name
+	err := s.store(func() (err error) {
+		h, i, err = s.Hosts.Add(ctx, hosts.HostSpec{
+			Name: in.Body.Name, Labels: in.Body.Labels, MaxRunners: in.Body.MaxRunners, Cordoned: in.Body.Cordoned, Isolated: in.Body.Isolated,
+			TTL: seconds(float64(in.Body.TTLSeconds)),
+		})
+		return err
+	})
+	if err != nil {
+		return nil, s.problem(err)
+	}
+	d.set("labels", in.Body.Labels)
+	d.set("max_runners", in.Body.MaxRunners)
+	d.set("cordoned", in.Body.Cordoned)
+	d.set("isolated", in.Body.Isolated)
+	d.detail = "enrolment " + i.ID
+	return &createdHost{etagOf(h.Version), newHostOf(s.hostView().host(h), i)}, nil
+}
+
+type editHostInput struct {
+	Name    string    `path:"name" maxLength:"64" doc:"name or id"`
+	IfMatch condition `header:"If-Match" maxLength:"400" doc:"the ETag of what is edited, as it was read: 412 if it was edited since"`
+	Body    HostEdit
+}
+
+func (s *Server) editHost(ctx context.Context, in *editHostInput) (*oneHost, error) {
+	before, err := s.Hosts.Host(ctx, in.Name)
+	if err != nil {
+		return nil, s.problem(err)
+	}
+	version, err := in.IfMatch.version(ctx, func(context.Context) (int64, error) { return before.Version, nil })
+	if err != nil {
+		return nil, err
+	}
+	var h hosts.Host
+	err = s.store(func() (err error) {
+		h, err = s.Hosts.Edit(ctx, before.ID, version, hosts.Change{
+			Name: in.Body.Name, Labels: in.Body.Labels, MaxRunners: in.Body.MaxRunners, Cordoned: in.Body.Cordoned,
+		})
+		return err
+	})
+	if errors.Is(err, hosts.ErrStale) {
+		return nil, s.staleHost(ctx, before.ID)
+	}
+	if err != nil {
+		return nil, s.problem(err)
+	}
+	d := deedOf(ctx)
+	d.object = "host/" + before.Name
+	d.change("name", before.Name, h.Name)
+	if len(before.Labels)+len(h.Labels) > 0 {
+		d.change("labels", before.Labels, h.Labels)
+	}
+	d.change("max_runners", before.MaxRunners, h.MaxRunners)
+	d.change("cordoned", before.Cordoned, h.Cordoned)
+	return s.oneHost(h), nil
+}
+
+func (s *Server) staleHost(ctx context.Context, id string) error {
+	h, err := s.Hosts.Host(ctx, id)
+	if err != nil {
+		return s.problem(err)
+	}
+	return stale("host "+h.Name, h.Version)
+}
+
+type removeHostInput struct {
+	Name    string    `path:"name" maxLength:"64" doc:"name or id"`
+	IfMatch condition `header:"If-Match" maxLength:"400" doc:"the ETag of what is edited, as it was read: 412 if it was edited since"`
+	Force   bool      `query:"force" doc:"give up what it may be running: for a host that is gone for good"`
+}
+
+func (s *Server) removeHost(ctx context.Context, in *removeHostInput) (*struct{}, error) {
+	h, err := s.Hosts.Host(ctx, in.Name)
+	if err != nil {
+		return nil, s.problem(err)
+	}
+	version, err := in.IfMatch.version(ctx, func(context.Context) (int64, error) { return h.Version, nil })
+	if err != nil {
+		return nil, err
+	}
+	if version != anyVersion && version != h.Version {
+		return nil, stale("host "+h.Name, h.Version)
+	}
+	d := deedOf(ctx)
+	d.object = "host/" + h.Name
+	d.set("force", in.Force)
+	d.detail = "id " + h.ID
+	err = s.store(func() error { return s.Hosts.Remove(ctx, h.ID, in.Force) })
+	return nil, s.problem(err)
+}
+
+type reenrolInput struct {
+	Name string       `path:"name" maxLength:"64" doc:"name or id"`
+	Body *ReenrolSpec `required:"false"`
+}
+
+func (s *Server) reenrolHost(ctx context.Context, in *reenrolInput) (*createdHost, error) {
+	spec := orZero(in.Body)
+	var (
+		h hosts.Host
+		i hosts.Invitation
+	)
+	err := s.store(func() (err error) {
+		h, i, err = s.Hosts.Reenrol(ctx, in.Name, hosts.ReenrolSpec{Isolated: spec.Isolated, TTL: seconds(float64(spec.TTLSeconds))})
+		return err
+	})
+	if err != nil {
+		return nil, s.problem(err)
+	}
+	d := deedOf(ctx)
+	d.object, d.detail = "host/"+h.Name, "enrolment "+i.ID
+	if spec.Isolated != nil {
+		d.set("isolated", h.Isolated)
+	}
+	return &createdHost{etagOf(h.Version), newHostOf(s.hostView().host(h), i)}, nil
+}
+
+// orZero is what an optional body says.
+func orZero[T any](p *T) (v T) {
+	if p != nil {
+		v = *p
+	}
+	return v
+}
+
+func seconds(n float64) time.Duration { return time.Duration(n * float64(time.Second)) }
+
+type enrolmentsInput struct {
+	Limit  int    `query:"limit" minimum:"1" maximum:"500" default:"100"`
+	Cursor string `query:"cursor" maxLength:"64" doc:"next of the answer before"`
+}
+
+type enrolmentList struct {
+	Body list[Enrolment]
+}
+
+func (s *Server) listEnrolments(ctx context.Context, in *enrolmentsInput) (*enrolmentList, error) {
+	found, next, err := s.Hosts.Enrolments(ctx, hosts.Page{Cursor: in.Cursor, Limit: in.Limit})
+	if err != nil {
+		return nil, s.problem(err)
+	}
+	items := make([]Enrolment, len(found))
+	for i, e := range found {
+		items[i] = Enrolment{
+			ID: e.ID, Host: e.HostName, HostID: e.Host, Isolated: e.Isolated, CreatedAt: e.CreatedAt, ExpiresAt: e.ExpiresAt, UsedAt: orNull(e.UsedAt),
+		}
+	}
+	return &enrolmentList{listOf(items, next)}, nil
+}
+
+func (s *Server) cancelEnrolment(ctx context.Context, in *struct {
+	ID string `path:"id" maxLength:"64"`
+}) (*struct{}, error) {
+	err := s.store(func() error { return s.Hosts.CancelEnrolment(ctx, in.ID) })
+	if errors.Is(err, hosts.ErrNotFound) {
+		return nil, newProblem(http.StatusNotFound, "not-found", fmt.Sprintf("there is no enrolment %.64s", in.ID))
+	}
+	return nil, s.problem(err)
+}

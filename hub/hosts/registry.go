@@ -1,0 +1,221 @@
+package hosts
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/slipway-ci/slipway/backend"
+	"github.com/slipway-ci/slipway/hub/fleet"
+	"github.com/slipway-ci/slipway/hub/store"
+	"github.com/slipway-ci/slipway/tokens"
+)
+
+// Fleet is what the registry needs of a *fleet.Fleet.
+type Fleet interface {
+	// Hosts tells how all hosts do.
+	Hosts() []fleet.HostState
+	// SetHost sets what is set for a host.
+	SetHost(host fleet.Host) error
+	// Forget discards a host with its records.
+	Forget(id string, force bool) error
+	// List tells what runs.
+	List(ctx context.Context) (backend.Listing, error)
+	// RotateToken has a host's agent make a new credential.
+	RotateToken(ctx context.Context, host string) (next tokens.Digest, err error)
+	// Reconnect ends a host's connection; its agent comes back at once.
+	Reconnect(ctx context.Context, host string) error
+	// Update has a host's agent become another version.
+	Update(ctx context.Context, host, version string) error
+}
+
+var _ Fleet = (*fleet.Fleet)(nil)
+
+// Terminator ends runners: the loops that launch them.
+type Terminator interface {
+	// Terminate asks for the end of runners. It may be repeated, and must not wait.
+	Terminate(runners []string, reason string)
+}
+
+// Registry is the hosts of a hub. Its methods may be called from many goroutines.
+// Run must be running for drains and updates to go on.
+type Registry struct {
+	cfg   Config
+	log   hclog.Logger
+	store *store.Store
+	base  string // the public URL
+	poked chan struct{}
+	calls sync.WaitGroup // requests to agents
+
+	applying sync.Mutex // of rows to the fleet, so that the newest is applied last
+
+	mu     sync.Mutex
+	fleet  Fleet
+	ender  Terminator
+	seen   map[string]*sighted
+	ending map[string]time.Time // when the runners of a host were last asked to end
+	asked  map[string]time.Time // when a host was last asked to update
+}
+
+// New opens the registry in cfg.Store. Error: ErrConfig.
+func New(_ context.Context, cfg Config) (*Registry, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	base, err := publicURL(cfg.PublicURL, cfg.InsecureHTTP)
+	if err != nil {
+		return nil, fmt.Errorf("%w: field PublicURL %w", ErrConfig, err)
+	}
+	return &Registry{
+		cfg: cfg, log: cfg.Logger, store: cfg.Store, base: base, poked: make(chan struct{}, 1),
+		seen: map[string]*sighted{}, ending: map[string]time.Time{}, asked: map[string]time.Time{},
+	}, nil
+}
+
+// Bind tells f of every host, and of every change from here on; and asks it from
+// here on what goes on there. Call it before f.Run.
+func (r *Registry) Bind(ctx context.Context, f Fleet) error {
+	r.applying.Lock()
+	defer r.applying.Unlock()
+	var all []Host
+	err := r.read(ctx, func(t *tx) (err error) {
+		all, err = store.All(t.Tx, scanHost, hostQuery+`true ORDER BY h.id`)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("hosts: bind fleet: %w", err)
+	}
+	for _, h := range all {
+		if err := f.SetHost(h.setting()); err != nil {
+			return fmt.Errorf("hosts: bind fleet: %w", err)
+		}
+	}
+	r.mu.Lock()
+	r.fleet = f
+	r.mu.Unlock()
+	r.poke()
+	return nil
+}
+
+// BindTerminator says who ends what still runs when a drain's deadline comes.
+func (r *Registry) BindTerminator(t Terminator) {
+	r.mu.Lock()
+	r.ender = t
+	r.mu.Unlock()
+	r.poke()
+}
+
+// PublicURL is the hub's own URL, without a slash at its end; empty: not set.
+func (r *Registry) PublicURL() string { return r.base }
+
+func (r *Registry) bound() Fleet {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.fleet
+}
+
+// states are the fleet's, by id; none without a fleet.
+func (r *Registry) states() map[string]fleet.HostState {
+	f := r.bound()
+	if f == nil {
+		return nil
+	}
+	list := f.Hosts()
+	states := make(map[string]fleet.HostState, len(list))
+	for _, st := range list {
+		states[st.ID] = st
+	}
+	return states
+}
+
+// apply tells the fleet what is set for a host now.
+func (r *Registry) apply(ctx context.Context, id string) error {
+	r.applying.Lock()
+	defer r.applying.Unlock()
+	f := r.bound()
+	if f == nil {
+		return nil
+	}
+	h, err := r.Host(ctx, id)
+	if errors.Is(err, ErrNotFound) {
+		return nil // removed meanwhile
+	}
+	if err == nil {
+		err = f.SetHost(h.setting())
+	}
+	if err != nil {
+		return fmt.Errorf("hosts: tell the fleet of %s: %w", id, err)
+	}
+	return nil
+}
+
+// applied is apply after a write: what was written stays, whatever the caller's
+// context does.
+func (r *Registry) applied(ctx context.Context, id string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), applyTimeout)
+	defer cancel()
+	if err := r.apply(ctx, id); err != nil {
+		r.log.Error("apply a change", "host", id, "err", tokens.Redact(err.Error()))
+	}
+	r.poke()
+}
+
+const applyTimeout = 10 * time.Second
+
+// poke has Run look at once.
+func (r *Registry) poke() {
+	select {
+	case r.poked <- struct{}{}:
+	default:
+	}
+}
+
+// tx is a transaction of the registry.
+type tx struct {
+	*store.Tx
+	now  time.Time
+	then []func()
+}
+
+func newTx(s *store.Tx) *tx { return &tx{Tx: s, now: time.Now()} }
+
+// after runs do once the transaction is on disk.
+func (t *tx) after(do func()) { t.then = append(t.then, do) }
+
+// write runs do in a transaction. What it leaves in variables counts only when
+// write returns nil.
+func (r *Registry) write(ctx context.Context, do func(*tx) error) error {
+	var t *tx
+	err := r.store.Write(ctx, func(s *store.Tx) error {
+		t = newTx(s)
+		return do(t)
+	})
+	if err != nil {
+		return err
+	}
+	for _, do := range t.then {
+		do()
+	}
+	return nil
+}
+
+func (r *Registry) read(ctx context.Context, do func(*tx) error) error {
+	return r.store.Read(ctx, func(s *store.Tx) error { return do(newTx(s)) })
+}
+
+// tell is an event, once the transaction is on disk.
+func (r *Registry) tell(t *tx, kind string, h Host, text string) {
+	t.after(func() {
+		r.log.Info(text, "host", h.Name, "reason", kind)
+		r.cfg.Events(kind, h.object(), text)
+	})
+}
+
+// newID makes a UUIDv7.
+func newID() string { return uuid.Must(uuid.NewV7()).String() }

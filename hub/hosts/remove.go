@@ -1,0 +1,119 @@
+package hosts
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/slipway-ci/slipway/hub/fleet"
+)
+
+// Remove takes a host out for ever: its id and its credentials are refused from
+// then on, and its name is free.
+//
+// One that is online or has runners is ErrBusy, unless it is forced: then its
+// runners are given up. What they hold of the queue (registrations, sessions,
+// leases) is revoked in the same write, and their jobs end as queue.Revoke says.
+// An agent that comes back is told that it was removed. ErrNotFound: there is no
+// such host.
+func (r *Registry) Remove(ctx context.Context, nameOrID string, force bool) error {
+	h, err := r.Host(ctx, nameOrID)
+	if err != nil {
+		return err
+	}
+	if err := r.leave(ctx, h, force); err != nil {
+		return failed("remove host", h.Name, err)
+	}
+	_, err = r.revoke(ctx, func(t *tx) ([]string, error) { return r.remove(t, h.ID, force) })
+	if err != nil {
+		r.applied(ctx, h.ID) // it goes on as it was
+		return failed("remove host", h.Name, err)
+	}
+	if f := r.bound(); f != nil {
+		if err := f.Forget(h.ID, true); err != nil && !errors.Is(err, fleet.ErrUnknownHost) {
+			return failed("remove host", h.Name, err)
+		}
+	}
+	r.forget(h.ID)
+	return nil
+}
+
+// leave makes the fleet give the host nothing more, or says why it can't go.
+func (r *Registry) leave(ctx context.Context, h Host, force bool) error {
+	f := r.bound()
+	if force {
+		if f == nil {
+			return nil
+		}
+		set := h.setting()
+		set.Cordoned = true
+		return f.SetHost(set)
+	}
+	var runners []string
+	err := r.read(ctx, func(t *tx) (err error) {
+		runners, err = t.runnersOf(h.ID)
+		return err
+	})
+	st := r.states()[h.ID]
+	switch n := max(len(runners), st.Held); {
+	case err != nil:
+		return err
+	case st.Online || n > 0:
+		return inUse(st.Online, n)
+	case f == nil:
+		return nil
+	}
+	err = f.Forget(h.ID, false) // in one step with the last look
+	switch {
+	case errors.Is(err, fleet.ErrUnknownHost):
+		return nil
+	case errors.Is(err, fleet.ErrBusyHost):
+		return inUse(true, 0)
+	}
+	return err
+}
+
+// inUse is ErrBusy in words that say what to do.
+func inUse(online bool, runners int) error {
+	what := "is online"
+	switch {
+	case online && runners > 0:
+		what = fmt.Sprintf("is online and has %d runners", runners)
+	case runners > 0:
+		what = fmt.Sprintf("is offline and may have %d runners", runners)
+	}
+	return fmt.Errorf("%w: it %s: drain it and stop its agent first; if it is gone for good, remove it by force, which gives its runners up", ErrBusy, what)
+}
+
+// remove turns the host's row into one that is remembered as removed, and names
+// the runners that go with it.
+func (r *Registry) remove(t *tx, id string, force bool) (runners []string, err error) {
+	h, err := t.find(id)
+	if err != nil {
+		return nil, err
+	}
+	if runners, err = t.runnersOf(id); err != nil {
+		return nil, err
+	}
+	if len(runners) > 0 && !force {
+		return nil, inUse(false, len(runners))
+	}
+	if err := t.leaveRollout(h, "it was removed"); err != nil {
+		return nil, err
+	}
+	for _, query := range []string{
+		`DELETE FROM host_runners WHERE host_id = ?`,
+		`DELETE FROM host_enrolments WHERE host_id = ?`,
+	} {
+		if _, err := t.Exec(query, id); err != nil {
+			return nil, err
+		}
+	}
+	_, err = t.Exec(`UPDATE hosts SET removed_at = ?, draining = 0, drain_until = NULL, facts = '{}', labels = '{}' WHERE id = ?`, millis(t.now), id)
+	said := "host removed"
+	if len(runners) > 0 {
+		said = fmt.Sprintf("host removed by force, with %d runners given up", len(runners))
+	}
+	r.tell(t, "host-removed", h, said)
+	return runners, err
+}

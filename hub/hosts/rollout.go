@@ -1,0 +1,123 @@
+package hosts
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/slipway-ci/slipway/hub/fleet"
+	"github.com/slipway-ci/slipway/tokens"
+)
+
+// order is one host's order to become another version, as it is stored.
+type order struct {
+	host, name string
+	rollout    string
+	canary     bool
+	version    string
+	state      orderState
+	problem    string
+	asked      time.Time
+}
+
+// orderState is stored: add at the end only.
+type orderState string
+
+const (
+	orderWaiting orderState = "waiting" // for its turn, or for its host
+	orderAsked   orderState = "asked"   // its agent was told
+	orderFailed  orderState = "failed"
+	orderStopped orderState = "stopped" // since another failed
+	orderDone    orderState = "done"    // never stored: the row is deleted
+)
+
+func (o order) open() bool { return o.state == orderWaiting || o.state == orderAsked }
+
+// same compares versions: v1.2.3 is 1.2.3.
+func same(a, b string) bool { return strings.TrimPrefix(a, "v") == strings.TrimPrefix(b, "v") }
+
+// HintUpdateProblem is the hint by which an agent that went back to its former
+// version says why: the version that failed, ": ", and the reason.
+const HintUpdateProblem = "update_problem"
+
+// step is what to do about one order.
+type step struct {
+	order
+	to orderState
+}
+
+func (s step) String() string {
+	return strings.TrimSuffix(fmt.Sprintf("%s to %s: %s -> %s: %s", s.name, s.version, s.state, s.to, s.problem), ": ")
+}
+
+// planRollout decides on one rollout, whose orders are given in their places. The
+// canaries go first, together; the others when all canaries are back with the new
+// version, one at a time. One that fails stops those that were not asked yet.
+// Hosts that are away wait for their return, and hold up nobody who does not have
+// to wait for them.
+func planRollout(orders []order, states map[string]fleet.HostState, now time.Time, timeout time.Duration) (steps []step) {
+	failed := ""
+	for i, o := range orders {
+		if !o.open() {
+			if o.state == orderFailed && failed == "" {
+				failed = o.name
+			}
+			continue
+		}
+		next, problem := progress(o, states[o.host], now, timeout)
+		if next == o.state {
+			continue
+		}
+		steps = append(steps, step{order: o.with(problem), to: next})
+		if next == orderFailed && failed == "" {
+			failed = o.name
+		}
+		orders[i].state = next
+	}
+	canaries, under := 0, 0
+	for _, o := range orders {
+		if o.open() && o.canary {
+			canaries++
+		}
+		if o.state == orderAsked && !o.canary {
+			under++
+		}
+	}
+	for _, o := range orders {
+		switch {
+		case o.state != orderWaiting:
+		case failed != "":
+			steps = append(steps, step{order: o.with(fmt.Sprintf("%s: stopped, since %s failed", o.version, failed)), to: orderStopped})
+		case !states[o.host].Online:
+		case o.canary:
+			steps = append(steps, step{order: o, to: orderAsked})
+		case canaries == 0 && under == 0:
+			under++
+			steps = append(steps, step{order: o, to: orderAsked})
+		}
+	}
+	return steps
+}
+
+func (o order) with(problem string) order {
+	o.problem = problem
+	return o
+}
+
+// progress says what became of an order that is open.
+func progress(o order, st fleet.HostState, now time.Time, timeout time.Duration) (next orderState, problem string) {
+	failed, why, told := strings.Cut(st.Facts.Hints[HintUpdateProblem], ": ")
+	switch {
+	case st.Online && same(st.Version, o.version):
+		return orderDone, ""
+	case o.state != orderAsked:
+		return o.state, ""
+	case st.Online && told && same(failed, o.version) && st.Since.After(o.asked):
+		return orderFailed, fmt.Sprintf("%s: it went back: %s", o.version, tokens.Redact(why))
+	case now.Sub(o.asked) < timeout:
+		return o.state, ""
+	case st.Online:
+		return orderFailed, fmt.Sprintf("%s: after %s it is still, or again, %s: its agent's log says why", o.version, timeout, st.Version)
+	}
+	return orderFailed, fmt.Sprintf("%s: it is not back after %s", o.version, timeout)
+}

@@ -1,0 +1,48 @@
+package hosts
+
+import (
+	"errors"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"strings"
+
+	"github.com/slipway-ci/slipway/tokens"
+)
+
+// plainURL has nothing in it that a shell, or curl's globbing, might take for its
+// own: it stands in a line that people run as root.
+var plainURL = regexp.MustCompile(`^https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?$`)
+
+// publicURL checks the hub's own URL and cuts the slash at its end. Empty is
+// allowed, and stays so.
+func publicURL(text string, insecure bool) (string, error) {
+	if text == "" {
+		return "", nil
+	}
+	u, err := url.Parse(text)
+	switch {
+	case err != nil || !plainURL.MatchString(text) || strings.Contains(u.Path, "//") || strings.Contains(u.Path, ".."):
+		return "", errors.New("is no plain URL: https://, a host, and where needed a port and a path are allowed")
+	case u.Scheme == "http" && !insecure && !loopback(u.Hostname()):
+		return "", errors.New("is http beyond this machine: whoever is in between would hold every host that is added; https is needed, or --insecure-http")
+	}
+	return strings.TrimRight(text, "/"), nil
+}
+
+func loopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.IsLoopback()
+}
+
+// line is what is run on a machine to make it a host.
+func line(base string, token tokens.Token) string {
+	u := base + "/install/" + token.Reveal() + ".sh"
+	if strings.Contains(u, "[") { // of an IPv6 address
+		u = "'" + u + "'"
+	}
+	return "curl -fsSL " + u + " | sudo bash"
+}

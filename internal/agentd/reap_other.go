@@ -1,0 +1,7 @@
+//go:build !linux
+
+package agentd
+
+func adoptChildren() {}
+
+func reap() {}

@@ -1,0 +1,157 @@
+package fleetcmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/slipway-ci/slipway/hub/client"
+	"github.com/slipway-ci/slipway/internal/cli/command"
+	"github.com/slipway-ci/slipway/internal/cli/remote"
+)
+
+func hostsSet() *cobra.Command {
+	var name string
+	var most int
+	var cordon bool
+	var version int64
+	set := labels{}
+	c := &cobra.Command{
+		Use: "set NAME", Short: "Change what is set for a host", Args: command.Args(1, 1, hostName), ValidArgsFunction: remote.CompleteHosts(1),
+		Example: `  slipway hosts set builder-01 --max-runners 8
+  slipway hosts set builder-01 --labels zone=a,disk=fast`,
+	}
+	output := command.AddOutput(c)
+	f := c.Flags()
+	f.StringVar(&name, "name", "", "a new name; scale sets go on to mean this host")
+	f.IntVar(&most, "max-runners", 0, "how many runners it may have; 0: its CPUs")
+	f.VarP(set, "labels", "l", "labels, instead of those that it has; '' for none")
+	f.BoolVar(&cordon, "cordon", false, "keep new runners from it; --cordon=false gives it some again")
+	f.Int64Var(&version, "if-version", 0, "only if its version (see show) still is this one")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		var edit client.HostEdit
+		if f.Changed("name") {
+			edit.Name = &name
+		}
+		if f.Changed("max-runners") {
+			edit.MaxRunners = &most
+		}
+		if f.Changed("cordon") {
+			edit.Cordoned = &cordon
+		}
+		if f.Changed("labels") {
+			edit.Labels = set
+		}
+		switch {
+		case edit.Name == nil && edit.MaxRunners == nil && edit.Cordoned == nil && edit.Labels == nil:
+			return command.Usage(c, "there is nothing to set: give --max-runners, --labels, --cordon or --name")
+		case most < 0:
+			return command.Usage(c, "--max-runners is %d: it can't be negative", most)
+		case version < 0:
+			return command.Usage(c, "--if-version is %d: it can't be negative", version)
+		}
+		h, err := remote.Connect(c)
+		if err != nil {
+			return err
+		}
+		host, err := h.EditHost(c.Context(), args[0], version, edit)
+		if err != nil {
+			return h.Explain(c, "host", args[0], err)
+		}
+		if output.JSON() {
+			return command.WriteJSON(c.OutOrStdout(), host)
+		}
+		_, err = fmt.Fprintf(c.OutOrStdout(), "%s set: %s\n", command.Printable(host.Name), settings(host))
+		return err
+	}
+	return c
+}
+
+// settings is what is set for a host, on one line.
+func settings(h client.Host) string {
+	text := "max runners " + fmt.Sprint(h.Cap)
+	if h.MaxRunners == 0 {
+		text = "max runners its CPUs"
+	}
+	if len(h.Labels) > 0 {
+		text += ", labels " + pairs(h.Labels)
+	}
+	if h.Cordoned {
+		text += ", cordoned"
+	}
+	return command.Printable(text)
+}
+
+// hostDeed is a command that does one thing to each host that it names.
+func hostDeed(use, short, long, did string, deed func(context.Context, *remote.Hub, string) (client.Host, error)) *cobra.Command {
+	c := &cobra.Command{
+		Use: use + " NAME...", Short: short, Long: long, Args: command.Args(1, -1, hostName), ValidArgsFunction: remote.CompleteHosts(-1),
+	}
+	output := command.AddOutput(c)
+	c.RunE = func(c *cobra.Command, args []string) error { return each(c, args, output, did, deed) }
+	return c
+}
+
+func hostsCordon() *cobra.Command {
+	return hostDeed("cordon", "Keep new runners from hosts; what runs there goes on", "", "cordoned",
+		func(ctx context.Context, h *remote.Hub, name string) (client.Host, error) {
+			return h.CordonHost(ctx, name)
+		})
+}
+
+func hostsUncordon() *cobra.Command {
+	return hostDeed("uncordon", "Let hosts have new runners again; ends a drain too", "", "uncordoned",
+		func(ctx context.Context, h *remote.Hub, name string) (client.Host, error) {
+			return h.UncordonHost(ctx, name)
+		})
+}
+
+func hostsRotate() *cobra.Command {
+	return hostDeed("rotate-token", "Have the agents of hosts take new tokens", `Have the agents of hosts take new tokens. The agent makes its token itself; the
+old one works until the new one was used once. The host must be online.`, "has a new token",
+		func(ctx context.Context, h *remote.Hub, name string) (client.Host, error) {
+			return h.RotateHostToken(ctx, name)
+		})
+}
+
+func hostsRevoke() *cobra.Command {
+	return hostDeed("revoke", "End the credentials of hosts", `End the credentials of hosts: their agents are cut off and refused until they are
+enrolled again (slipway hosts reenrol). Their runners finish what they do.`, "revoked",
+		func(ctx context.Context, h *remote.Hub, name string) (client.Host, error) {
+			return h.RevokeHost(ctx, name)
+		})
+}
+
+func hostsRemove() *cobra.Command {
+	var force bool
+	c := &cobra.Command{
+		Use: "remove NAME...", Short: "Forget hosts", Args: command.Args(1, -1, hostName), ValidArgsFunction: remote.CompleteHosts(-1),
+		Long: `Forget hosts. One that is online or has runners is refused: drain it and stop its
+agent first. A host that is gone for good goes with --force: what the hub knows of
+its runners is discarded, their jobs end with the reason host-removed, and the
+host's id is refused for ever.`,
+	}
+	c.Flags().BoolVar(&force, "force", false, "remove it although it is online or has runners")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		h, err := remote.Connect(c)
+		if err != nil {
+			return err
+		}
+		for _, name := range args {
+			err := h.RemoveHost(c.Context(), name, force)
+			if errors.Is(err, client.ErrConflict) && !force {
+				err = fmt.Errorf("%w: drain it first, or use --force for a host that is gone for good", err)
+			}
+			if err != nil {
+				return h.Explain(c, "host", name, err)
+			}
+			if _, err := fmt.Fprintln(c.OutOrStdout(), command.Printable(name), "removed"); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return c
+}
