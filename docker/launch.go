@@ -265,7 +265,7 @@ func (b *Backend) turnAway(own context.Context, j *job, reason error) error {
 	case gone(err):
 		return reason
 	case err != nil:
-		return fmt.Errorf("%v; look for an earlier launch: %w", reason, err)
+		return fmt.Errorf("%v; look for an earlier launch: %w", reason, failure(own, err))
 	case c.State.Status != container.StateCreated:
 		return backend.ErrExists
 	}

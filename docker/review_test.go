@@ -150,6 +150,25 @@ func TestReviewOfWhatIsHalfMade(t *testing.T) {
 	require.True(t, inspect(t, spec.ID).State.Running)
 }
 
+// An engine that goes while a launch is judged or counted has started nothing.
+func TestNoEngineToReviewFor(t *testing.T) {
+	t.Parallel()
+	proxy := enginetest.NewProxy(t)
+	t.Cleanup(proxy.Mend)
+	var r reviewing
+	b := open(t, over(proxy), r.set, func(c *docker.Config) { c.MaxRunners = 1 })
+	_, err := b.List(t.Context())
+	require.NoError(t, err)
+	proxy.Cut()
+	counted, judged := sleeper(t), sleeper(t)
+	judged.Mounts = []backend.Mount{{Volume: "cache", Target: "/cache"}}
+	for _, spec := range []backend.Spec{counted, judged} {
+		require.ErrorIs(t, b.Launch(t.Context(), spec), backend.ErrUnavailable)
+	}
+	proxy.Mend()
+	require.NoError(t, b.Launch(t.Context(), judged))
+}
+
 // An image's name is written out, so that the engine can't take it for the
 // beginning of an image's id.
 func TestReviewedImagesAreCanonical(t *testing.T) {

@@ -9,8 +9,8 @@ import (
 )
 
 // FirstAdmin makes an admin token when no good token has the role admin: at a
-// hub's first start, or when all were revoked or have expired. made is false when there is one. The
-// caller shows the token once; only its digest is stored.
+// hub's first start, or when all were revoked or have expired. made is false when
+// there is one. The caller shows the token once; only its digest is stored.
 func FirstAdmin(ctx context.Context, q *queue.Queue) (token tokens.Token, made bool, err error) {
 	known, err := q.Tokens(ctx)
 	if err != nil {

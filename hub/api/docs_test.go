@@ -20,6 +20,23 @@ func TestDocumentation(t *testing.T) {
 	for _, route := range newHub(t).handler.Routes() {
 		require.Contains(t, docs, "`"+route.Method+" "+strings.TrimPrefix(route.Path, "/api/v1")+"`")
 	}
+	roles := map[string]string{}
+	for line := range strings.Lines(docs) {
+		cells := strings.Split(line, "|")
+		if len(cells) < 5 {
+			continue
+		}
+		for i, quoted := range strings.Split(cells[1], "`") {
+			if i%2 == 1 {
+				roles[quoted] = strings.TrimSpace(cells[2])
+			}
+		}
+	}
+	for _, route := range newHub(t).handler.Routes() {
+		if name := route.Method + " " + strings.TrimPrefix(route.Path, "/api/v1"); !strings.Contains(name, "/jobs") {
+			require.Equal(t, string(route.Role), roles[name], name)
+		}
+	}
 	for _, name := range []string{"faults.go", "problem.go", "auth.go", "route.go", "logs.go", "watch.go", "runners.go", "scalesets.go", "etag.go"} {
 		source, err := os.ReadFile(name)
 		require.NoError(t, err)
@@ -37,7 +54,7 @@ func TestDocumentation(t *testing.T) {
 			if strings.Trim(code, "abcdefghijklmnopqrstuvwxyz-") != "" || code == "" {
 				continue
 			}
-			require.Contains(t, docs, "`"+code+"`", name)
+			require.Contains(t, docs, "`"+code+"`", "%s of %s", code, name)
 		}
 	}
 }

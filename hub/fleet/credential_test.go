@@ -41,7 +41,7 @@ func TestCredentialsAreInFramesAlone(t *testing.T) {
 		asks := func(do func() error) wire.Frame {
 			go func() { answers <- do() }()
 			f := p.next()
-			require.NotContains(t, fmt.Sprintf("%v %+v %#v %s %v %d %+v %#v", f, f, *f.Spec, f.Spec, f.Spec.Credential, f.Spec.Credential, f.Spec.Backend(), f.Spec.Backend().Credential), secret)
+			require.NotContains(t, fmt.Sprintf("%v %+v %#v %s %v %+v %#v", f, f, *f.Spec, f.Spec, f.Spec.Credential, f.Spec.Backend(), f.Spec.Backend().Credential), secret)
 			p.sayFrame(wire.Frame{Type: wire.Answer, Epoch: p.epoch, ID: f.ID, Error: &wire.Error{Code: wire.Invalid, Message: "no such image"}})
 			err := <-answers
 			require.ErrorIs(t, err, backend.ErrInvalid)

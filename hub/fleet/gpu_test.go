@@ -64,7 +64,7 @@ func TestAnUndecidedLaunchHasItsGPU(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		config := fleet.Config{Store: fleet.NewMemoryStore(), Hosts: []fleet.Host{{ID: "a", MaxRunners: 2}}}
 		w := newWorld(t, config, memory.Config{}, "a")
-		answers := make(chan error, 2)
+		answers := make(chan error, 10)
 		launch := func(p *peer, id string) wire.Frame {
 			s := of("gpu", func(s *backend.Spec) { s.ID, s.GPUs, s.CPU, s.Memory = id, 1, 1.5, 7 })
 			go func() { answers <- w.Launch(t.Context(), s) }()
@@ -89,12 +89,18 @@ func TestAnUndecidedLaunchHasItsGPU(t *testing.T) {
 		p = w.peer("a", helloGPU)
 		list(p, fmt.Sprintf("%q", first))
 		require.Equal(t, []string{"g1"}, w.host("a").FreeGPUs)
-		require.Equal(t, []string{"g1"}, launch(p, newID()).Spec.GPUIDs)
+		second := newID()
+		require.Equal(t, []string{"g1"}, launch(p, second).Spec.GPUIDs)
 		require.Contains(t, w.refused(withGPUs(1)), "1 full")
-
 		p.say(`{"type":"changes","epoch":%d,"changes":{"gone":[%q]}}`, p.epoch, first)
 		synctest.Wait()
 		require.Equal(t, []string{"g0"}, w.host("a").FreeGPUs, "it made nothing")
+
+		require.Equal(t, []string{"g0"}, launch(p, first).Spec.GPUIDs)
+		p.conn.Close()
+		p = w.peer("a", helloGPU)
+		list(p, fmt.Sprintf("%q", second))
+		require.Equal(t, []string{"g0"}, w.host("a").FreeGPUs, "it made nothing again")
 		third := launch(p, newID())
 		require.Equal(t, []string{"g0"}, third.Spec.GPUIDs)
 		require.Equal(t, 2, w.host("a").Held)

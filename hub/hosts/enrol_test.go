@@ -47,6 +47,37 @@ func TestEnrolmentIsUsedOnceAndMayBeRepeated(t *testing.T) {
 	require.Equal(t, []string{"host-added host/a", "host-enrolled host/a"}, w.told(), "a repetition is nothing new")
 }
 
+// Who repeats an enrolment is told that it got something: only while that is good.
+func TestEnrolmentIsNotRepeatedForACredentialThatEnded(t *testing.T) {
+	for name, end := range map[string]func(w *world, h Host){
+		"rotated": func(w *world, h Host) {
+			next := tokens.New(tokens.Agent)
+			require.NoError(w.t, w.Rotated(w.t.Context(), h.ID, next.Digest()))
+			_, err := w.whose(next)
+			require.NoError(w.t, err)
+		},
+		"enrolled anew": func(w *world, h Host) {
+			_, i, err := w.Reenrol(w.t.Context(), h.ID, ReenrolSpec{})
+			require.NoError(w.t, err)
+			_, err = w.Enrol(w.t.Context(), i.Token, agentA, tokens.New(tokens.Agent).Digest())
+			require.NoError(w.t, err)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			h, i := w.add("a")
+			token := tokens.New(tokens.Agent)
+			_, err := w.Enrol(t.Context(), i.Token, agentA, token.Digest())
+			require.NoError(t, err)
+			end(w, h)
+			_, err = w.Enrol(t.Context(), i.Token, agentA, token.Digest())
+			require.ErrorIs(t, err, ErrSpentEnrolment)
+			_, err = w.whose(token)
+			require.ErrorIs(t, err, fleet.ErrRefused)
+		})
+	}
+}
+
 func TestEnrolmentHasOneWinner(t *testing.T) {
 	w := newWorld(t)
 	_, i := w.add("a")

@@ -217,6 +217,39 @@ func TestEditsReachTheFleetInTheirOrder(t *testing.T) {
 	require.Equal(t, int64(41), w.host("a").Version)
 }
 
+// One edit is slow to reach the fleet, and the next must not be overtaken by it.
+func TestASlowFleetEndsWithTheNewest(t *testing.T) {
+	w := newWorld(t)
+	h, _ := w.add("a")
+	slow, entered, release := 1, make(chan struct{}), make(chan struct{})
+	w.fleet.setting = func(set fleet.Host) {
+		if set.MaxRunners == slow {
+			close(entered)
+			<-release
+		}
+	}
+	edit := func(most int) (done chan struct{}) {
+		done = make(chan struct{})
+		go func() {
+			defer close(done)
+			_, err := w.Edit(t.Context(), "a", 0, Change{MaxRunners: &most})
+			require.NoError(t, err)
+		}()
+		return done
+	}
+	first := edit(slow)
+	<-entered
+	second := edit(2)
+	select {
+	case <-second:
+	case <-time.After(100 * time.Millisecond):
+	}
+	close(release)
+	<-first
+	<-second
+	require.Equal(t, 2, w.fleet.told(h.ID).MaxRunners)
+}
+
 func TestCordon(t *testing.T) {
 	w := newWorld(t)
 	h, _ := w.add("a")

@@ -170,6 +170,7 @@ type fakeFleet struct {
 	update    func(host, version string) error
 	again     []string // reconnected
 	updates   []string // host=version
+	setting   func(fleet.Host)
 }
 
 var _ Fleet = (*fakeFleet)(nil)
@@ -190,6 +191,9 @@ func (f *fakeFleet) Hosts() (list []fleet.HostState) {
 }
 
 func (f *fakeFleet) SetHost(h fleet.Host) error {
+	if f.setting != nil {
+		f.setting(h)
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.set[h.ID] = h

@@ -84,6 +84,7 @@ func TestAHostWithDocker(t *testing.T) {
 }
 
 func TestAnEngineThatComesAndGoes(t *testing.T) {
+	t.Parallel()
 	proxy := enginetest.NewProxy(t)
 	proxy.Cut()
 	h := dockerHub(t)
@@ -119,6 +120,7 @@ func TestAnEngineThatComesAndGoes(t *testing.T) {
 // TestRunnersAreTheAgentItself has the real program, as it is installed, put itself
 // into a container as the one-job runner.
 func TestRunnersAreTheAgentItself(t *testing.T) {
+	t.Parallel()
 	h := dockerHub(t)
 	program := filepath.Join(t.TempDir(), "slipway-agent")
 	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, "../../cmd/slipway-agent")

@@ -63,6 +63,7 @@ type conn struct {
 	digest  string
 	hello   frame
 	frames  chan frame
+	passed  []frame // what wait has read
 	writing sync.Mutex
 }
 
@@ -206,6 +207,7 @@ func (c *conn) wait(what string, meant func(frame) bool) frame {
 			if !ok {
 				c.hub.t.Fatalf("the session ended without %s", what)
 			}
+			c.passed = append(c.passed, f)
 			if meant(f) {
 				return f
 			}

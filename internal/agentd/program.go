@@ -198,6 +198,7 @@ func (p *program) serve(ctx context.Context) error {
 	parts.Go(func() { p.tryOut(ctx) })
 	parts.Go(func() { p.restartStaged(ctx) })
 	parts.Go(func() { p.hangUps(ctx) })
+	parts.Go(func() { p.leave(ctx) })
 	notify("READY=1")
 	err := p.agents(ctx)
 	end(err)

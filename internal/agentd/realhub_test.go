@@ -105,6 +105,7 @@ func (h *realHub) publish(version, mode string) {
 
 // TestWithTheRealHub has the real hub and the real program go a host's whole way.
 func TestWithTheRealHub(t *testing.T) {
+	t.Parallel()
 	h := newRealHub(t)
 	host, invitation, err := h.hosts.Add(t.Context(), hosts.HostSpec{Name: "builder-01"})
 	require.NoError(t, err)

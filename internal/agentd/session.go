@@ -70,9 +70,42 @@ func (p *program) gone(ctx context.Context) {
 	poke(p.moved)
 	p.log.Error("the hub has removed this host: nothing is started here any more. To remove all that is left, stop this service and run: slipway-agent purge --all --with-data. To come back, enrol anew")
 	notify("STATUS=removed from " + p.config.Hub)
-	err := removeAll(ctx, p.compute, func(r backend.Runner) bool { return r.State.Ended() })
-	if err != nil {
+	p.clear(ctx)
+}
+
+// clearTimeout bounds one removal of what has ended, and clearTicks is how many
+// ticks lie between two.
+const (
+	clearTimeout = time.Minute
+	clearTicks   = 12
+)
+
+// clear removes what has ended.
+func (p *program) clear(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, clearTimeout)
+	defer cancel()
+	if err := removeAll(ctx, p.compute, func(r backend.Runner) bool { return r.State.Ended() }); err != nil {
 		p.log.Warn("remove ended runners", "err", tokens.Redact(err.Error()))
+	}
+}
+
+// leave goes on to remove what ends on a host that the hub has removed: nobody else
+// does.
+func (p *program) leave(ctx context.Context) {
+	ticker := time.NewTicker(clearTicks * p.config.Tick)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		p.mu.Lock()
+		removed := p.removed
+		p.mu.Unlock()
+		if removed {
+			p.clear(ctx)
+		}
 	}
 }
 

@@ -40,6 +40,10 @@ func variantOf(t *testing.T, path, version, mode string) {
 	from, err := os.Open(self)
 	require.NoError(t, err)
 	defer from.Close()
+	// A child that is forked meanwhile would hold the file open for writing, and such
+	// a file can't be executed.
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	to, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o755)
 	require.NoError(t, err)
 	_, err = io.Copy(to, from)
@@ -116,6 +120,7 @@ func order(c *conn, version string) frame {
 }
 
 func TestUpdate(t *testing.T) {
+	t.Parallel()
 	u := newUnit(t)
 	c := u.hub.session()
 	require.Equal(t, "v1.0.0", c.hello.text("hello", "version"))
@@ -159,6 +164,7 @@ func zombies(pid int) (n int) {
 }
 
 func TestAnUpdateThatDoesNotReachTheHubGoesBack(t *testing.T) {
+	t.Parallel()
 	u := newUnit(t)
 	u.serve("v1.1.0", "hasty")
 	c := u.hub.session()
@@ -174,6 +180,7 @@ func TestAnUpdateThatDoesNotReachTheHubGoesBack(t *testing.T) {
 }
 
 func TestAnUpdateThatDoesNotRunGoesBackAtOnce(t *testing.T) {
+	t.Parallel()
 	u := newUnit(t)
 	u.serve("v1.1.0", "broken")
 	require.Nil(t, order(u.hub.session(), "v1.1.0")["error"])
@@ -184,6 +191,7 @@ func TestAnUpdateThatDoesNotRunGoesBackAtOnce(t *testing.T) {
 }
 
 func TestAnUpdateThatCrashesGoesBack(t *testing.T) {
+	t.Parallel()
 	u := newUnit(t)
 	u.serve("v1.1.0", "crash")
 	c := u.hub.session()

@@ -218,6 +218,19 @@ func TestBounds(t *testing.T) {
 	}
 }
 
+func TestNothingPrintsAPassword(t *testing.T) {
+	c, err := wire.FromCredential(&backend.Credential{Registry: "ghcr.io", Username: "ci", Password: "canary"})
+	require.NoError(t, err)
+	f := wire.Frame{Type: wire.Prepare, ID: 1, Spec: &wire.Spec{Image: "i", Credential: c}}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%d", "%x", "%t"} {
+		for _, shown := range []any{c, *c, f, f.Spec, *f.Spec, []any{*c}, struct{ C wire.Credential }{*c}} {
+			require.NotContains(t, fmt.Sprintf(verb, shown), "canary", verb)
+			require.NotContains(t, fmt.Sprintf(verb, shown), fmt.Sprintf("%x", "canary"), verb)
+		}
+	}
+	require.Contains(t, fmt.Sprint(c), "ci@ghcr.io")
+}
+
 // Whatever a hub may add to a spec, the launch fits a frame.
 func TestALaunchFits(t *testing.T) {
 	odd := strings.Repeat("\x01", 1<<20)

@@ -24,8 +24,8 @@ const (
 // processes at once.
 type Folder struct{ path string }
 
-// Open opens the folder and makes it if it is not there. One that others may
-// read or write, or that belongs to another user, is ErrOpen.
+// Open opens the folder and makes it if it is not there. One with an agent in it
+// that others may read or write, or that belongs to another user, is ErrOpen.
 func Open(path string) (*Folder, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
@@ -34,7 +34,24 @@ func Open(path string) (*Folder, error) {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return nil, fmt.Errorf("make data folder: %w", err)
 	}
+	if err := shut(path); err != nil {
+		return nil, fmt.Errorf("make data folder: %w", err)
+	}
 	return find(path)
+}
+
+// shut makes a folder that was made for us, such as a new volume of a container,
+// ours alone. One with an agent in it may have been read by others: that is said.
+func shut(path string) error {
+	info, err := os.Stat(path)
+	if err != nil || !info.IsDir() || info.Mode().Perm()&0o077 == 0 {
+		return err
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if _, err := os.Lstat(filepath.Join(path, identityName)); !ok || int(stat.Uid) != os.Geteuid() || !errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return os.Chmod(path, 0o700)
 }
 
 // Find opens a folder that is there; else the error is fs.ErrNotExist.

@@ -63,6 +63,14 @@ func TestTheFolderIsTheAgentsAlone(t *testing.T) {
 	require.ErrorContains(t, err, "chmod 600 "+token)
 	require.NoError(t, os.Chmod(token, 0o600))
 
+	volume := t.TempDir() // as engines make them
+	require.NoError(t, os.Chmod(volume, 0o755))
+	_, err = identity.Open(volume)
+	require.NoError(t, err)
+	info, err = os.Stat(volume)
+	require.NoError(t, err)
+	require.Equal(t, fs.FileMode(0o700), info.Mode().Perm(), "a folder without an agent is made ours")
+
 	require.NoError(t, os.Chmod(path, 0o755))
 	_, err = identity.Open(path)
 	require.ErrorIs(t, err, identity.ErrOpen)
