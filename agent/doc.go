@@ -2,8 +2,9 @@
 //
 // An Agent dials out over a WebSocket, says who it is, sends the full list of
 // its runners and then what changes, and does what the hub asks: launch, remove,
-// list, prepare, logs. It decides nothing, but for one thing: while it is cut off
-// it ends runners that are past their maximum lifetime.
+// list, prepare, logs; and through the hooks of its Config rotate, update and stats.
+// It decides nothing, but for one thing: while it is cut off it ends runners that
+// are past their maximum lifetime.
 //
 // A session is one connection and dies whole; launches under way do not die with
 // it. What the agent knows (mirror) outlives sessions, and every session begins

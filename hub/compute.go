@@ -230,10 +230,14 @@ func (c *compute) run(ctx context.Context, fail func()) error {
 	})
 	under.Go(func() { _ = c.hosts.Run(inner) })
 	under.Go(func() { c.follow(inner) })
-	for plane, loop := range c.loops {
-		over.Go(func() { c.runLoop(ctx, plane, loop) })
+	select {
+	case <-c.fleet.Opened():
+		for plane, loop := range c.loops {
+			over.Go(func() { c.runLoop(ctx, plane, loop) })
+		}
+		<-ctx.Done()
+	case <-ctx.Done():
 	}
-	<-ctx.Done()
 	over.Wait()
 	stop()
 	under.Wait()

@@ -255,6 +255,20 @@ func TestFirstAdminIsMadeOnceAndAgainWhenAllAreRevoked(t *testing.T) {
 	_, made, err = api.FirstAdmin(t.Context(), h.queue)
 	require.NoError(t, err)
 	require.True(t, made, "nobody must be locked out for good")
+
+	_, _, err = h.queue.CreateToken(t.Context(), queue.TokenSpec{Kind: tokens.API, Role: queue.RoleAdmin})
+	require.NoError(t, err)
+	known, err = h.queue.Tokens(t.Context())
+	require.NoError(t, err)
+	for _, token := range known {
+		if token.Kind == tokens.Admin {
+			_, err = h.queue.RevokeToken(t.Context(), token.ID)
+			require.NoError(t, err)
+		}
+	}
+	_, made, err = api.FirstAdmin(t.Context(), h.queue)
+	require.NoError(t, err)
+	require.False(t, made, "an API token with the role is an admin's, too")
 }
 
 func TestAuthentication(t *testing.T) {
@@ -278,6 +292,33 @@ func TestAuthentication(t *testing.T) {
 		require.Equal(t, 200, h.do("GET", "jobs", nil).status)
 	}
 	require.Equal(t, 200, h.do("GET", "jobs", nil, "Authorization", "bEaReR "+good).status)
+}
+
+// Failures are counted by who makes them, as the hub's edge knows it: of IPv6 that is
+// a whole /64, which everybody has.
+func TestFailuresAreCountedByNetwork(t *testing.T) {
+	from := ""
+	h := newHub(t, func(c *api.Config) {
+		c.Failures = 2
+		c.ClientIP = func(*http.Request) string { return from }
+	})
+	good := h.token
+	for _, addresses := range [][]string{
+		{"2001:db8::1", "2001:db8::2", "2001:db8:0:0:ffff::3"}, {"192.0.2.1", "192.0.2.1", "192.0.2.1"}, {"::ffff:192.0.2.9", "::ffff:192.0.2.9", "::ffff:192.0.2.9"},
+	} {
+		h.token = "x"
+		for i, address := range addresses {
+			from = address
+			require.Equal(t, map[bool]int{true: 401, false: 429}[i < 2], h.do("GET", "jobs", nil).status, "%s", address)
+		}
+		h.token = good
+		require.Equal(t, 200, h.do("GET", "jobs", nil).status)
+	}
+	h.token = "x"
+	for _, other := range []string{"2001:db8:0:1::1", "192.0.2.2", "::ffff:192.0.2.8"} {
+		from = other
+		require.Equal(t, 401, h.do("GET", "jobs", nil).status, "%s did nothing", other)
+	}
 }
 
 func TestOpenAPI(t *testing.T) {
@@ -315,4 +356,35 @@ func TestAnEndedRequestIsNoFault(t *testing.T) {
 	h.server.Config.Handler.ServeHTTP(answer, request)
 	require.Equal(t, http.StatusServiceUnavailable, answer.Code, answer.Body.String())
 	require.NotContains(t, log.String(), "ERROR")
+}
+
+// Every request has an id, in its answer and in its problem; a bad one is replaced.
+func TestRequestsHaveIDs(t *testing.T) {
+	h := newHub(t)
+	for brought, kept := range map[string]bool{"": false, "a.b-C_9": true, "a b": false, "<x>": false, strings.Repeat("x", 65): false} {
+		for path, code := range map[string]string{"jobs/nope": "not-found", "nope": "not-found", "jobs?limit=x": "invalid"} {
+			a := h.do("GET", path, nil, "X-Request-Id", brought)
+			id := a.header.Get("X-Request-Id")
+			require.NotEmpty(t, id)
+			require.Equal(t, kept, id == brought)
+			require.Equal(t, id, h.problem(a.status, code, a).RequestID)
+			require.Equal(t, "no-store", a.header.Get("Cache-Control"))
+		}
+	}
+}
+
+// Parameters with several values come repeated or with commas.
+func TestRepeatedParameters(t *testing.T) {
+	h := newHub(t)
+	first := h.submit(api.JobSpec{Labels: []string{"a", "b"}, Run: "x"})
+	h.submit(api.JobSpec{Labels: []string{"a"}, Run: "x"})
+	h.do("POST", "jobs/"+first.ID+"/cancel", nil)
+	for query, want := range map[string]int{
+		"status=queued&status=cancelled": 2, "status=queued,cancelled": 2, "status=cancelled": 1, "label=a&label=b": 1, "label=a,b": 1, "label=a": 2,
+	} {
+		var page jobs
+		h.into(200, h.do("GET", "jobs?"+query, nil), &page)
+		require.Len(t, page.Items, want, query)
+	}
+	h.problem(422, "invalid", h.do("GET", "jobs?name=a&name=b&limit=1&limit=2", nil))
 }

@@ -66,6 +66,11 @@ func TestAHostsLife(t *testing.T) {
 	require.Equal(t, "0.0.1", shown.AgentVersion)
 	w.problem(409, "host-in-use", w.do("DELETE", "hosts/a", nil))
 
+	epoch := w.fleet.Hosts()[0].Epoch
+	require.Equal(t, 200, w.do("POST", "hosts/a/rotate-token", nil).status)
+	require.Eventually(t, func() bool { st := w.fleet.Hosts()[0]; return st.Epoch > epoch && st.Ready }, 20*time.Second, 10*time.Millisecond,
+		"the agent comes again, with its new token")
+
 	first, second, other := w.launch("linux"), w.launch("linux"), w.launch("arm")
 	w.until("a", func(h api.Host) bool { return h.Runners == 3 })
 	ids, next := w.runners("limit=2")
@@ -102,7 +107,7 @@ func TestAHostsLife(t *testing.T) {
 	require.Eventually(t, func() bool { ids, _ := w.runners("state=exited"); return len(ids) == 1 }, 20*time.Second, 10*time.Millisecond)
 	w.into(http.StatusAccepted, w.do("POST", "runners/"+second+"/stop", nil), &r)
 	require.Equal(t, []string{first}, w.loop.ended(), "what has ended is not ended again")
-	require.Equal(t, "it had ended already", w.audit("action=stop-runner&object=runner/"+second)[0].Detail)
+	require.Equal(t, "it had ended already", w.audit("action=stop-runner&object=runner/" + second)[0].Detail)
 
 	m.stop()
 	w.until("a", func(h api.Host) bool { return !h.Online })

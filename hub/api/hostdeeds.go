@@ -28,12 +28,12 @@ func (s *Server) hostDeedRoutes() {
 }
 
 // changeHost does what a route asks for and answers the host as it is then.
-func (s *Server) changeHost(ctx context.Context, name string, do func() error) (*oneHost, error) {
-	err := s.store(do)
-	if err != nil {
-		return nil, s.problem(err)
-	}
-	h, err := s.Hosts.Host(ctx, name)
+func (s *Server) changeHost(ctx context.Context, do func() (hosts.Host, error)) (*oneHost, error) {
+	var h hosts.Host
+	err := s.store(func() (err error) {
+		h, err = do()
+		return err
+	})
 	if err != nil {
 		return nil, s.problem(err)
 	}
@@ -41,18 +41,20 @@ func (s *Server) changeHost(ctx context.Context, name string, do func() error) (
 	return s.oneHost(h), nil
 }
 
+// then is the host after a deed that does not return it.
+func (s *Server) then(ctx context.Context, name string, err error) (hosts.Host, error) {
+	if err != nil {
+		return hosts.Host{}, err
+	}
+	return s.Hosts.Host(ctx, name)
+}
+
 func (s *Server) cordonHost(ctx context.Context, in *hostInput) (*oneHost, error) {
-	return s.changeHost(ctx, in.Name, func() error {
-		_, err := s.Hosts.Cordon(ctx, in.Name)
-		return err
-	})
+	return s.changeHost(ctx, func() (hosts.Host, error) { return s.Hosts.Cordon(ctx, in.Name) })
 }
 
 func (s *Server) uncordonHost(ctx context.Context, in *hostInput) (*oneHost, error) {
-	return s.changeHost(ctx, in.Name, func() error {
-		_, err := s.Hosts.Uncordon(ctx, in.Name)
-		return err
-	})
+	return s.changeHost(ctx, func() (hosts.Host, error) { return s.Hosts.Uncordon(ctx, in.Name) })
 }
 
 func (s *Server) drainHost(ctx context.Context, in *struct {
@@ -61,10 +63,7 @@ func (s *Server) drainHost(ctx context.Context, in *struct {
 }) (*oneHost, error) {
 	deadline := seconds(orZero(in.Body).DeadlineSeconds)
 	deedOf(ctx).set("deadline_seconds", deadline.Seconds())
-	return s.changeHost(ctx, in.Name, func() error {
-		_, err := s.Hosts.Drain(ctx, in.Name, deadline)
-		return err
-	})
+	return s.changeHost(ctx, func() (hosts.Host, error) { return s.Hosts.Drain(ctx, in.Name, deadline) })
 }
 
 // agentPatience bounds the wait for an agent to answer.
@@ -73,11 +72,11 @@ const agentPatience = 20 * time.Second
 func (s *Server) rotateHost(ctx context.Context, in *hostInput) (*oneHost, error) {
 	ctx, cancel := context.WithTimeout(ctx, agentPatience)
 	defer cancel()
-	return s.changeHost(ctx, in.Name, func() error { return s.Hosts.RotateToken(ctx, in.Name) })
+	return s.changeHost(ctx, func() (hosts.Host, error) { return s.then(ctx, in.Name, s.Hosts.RotateToken(ctx, in.Name)) })
 }
 
 func (s *Server) revokeHost(ctx context.Context, in *hostInput) (*oneHost, error) {
-	return s.changeHost(ctx, in.Name, func() error { return s.Hosts.Revoke(ctx, in.Name) })
+	return s.changeHost(ctx, func() (hosts.Host, error) { return s.then(ctx, in.Name, s.Hosts.Revoke(ctx, in.Name)) })
 }
 
 func (s *Server) updateHost(ctx context.Context, in *struct {
@@ -86,8 +85,8 @@ func (s *Server) updateHost(ctx context.Context, in *struct {
 }) (*oneHost, error) {
 	spec := orZero(in.Body)
 	deedOf(ctx).set("version", spec.Version)
-	return s.changeHost(ctx, in.Name, func() error {
-		return s.Hosts.Update(ctx, []string{in.Name}, hosts.UpdateSpec{Version: spec.Version})
+	return s.changeHost(ctx, func() (hosts.Host, error) {
+		return s.then(ctx, in.Name, s.Hosts.Update(ctx, []string{in.Name}, hosts.UpdateSpec{Version: spec.Version}))
 	})
 }
 

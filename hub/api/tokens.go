@@ -107,16 +107,22 @@ func (s *Server) listTokens(ctx context.Context, _ *struct{}) (*tokenList, error
 func (s *Server) revokeToken(ctx context.Context, in *struct {
 	ID string `path:"id"`
 }) (*struct{}, error) {
-	var token queue.Token
-	err := s.store(func() (err error) {
-		token, err = s.Queue.RevokeTokenKeepingAdmin(ctx, in.ID)
-		return err
-	})
+	before, err := s.Queue.Token(ctx, in.ID)
 	if err == nil {
-		deedOf(ctx).detail = describe(token)
-		deedOf(ctx).tell("token-revoked", "token/"+token.ID, describe(token))
+		err = s.store(func() error {
+			_, err := s.Queue.RevokeTokenKeepingAdmin(ctx, in.ID)
+			return err
+		})
 	}
-	return nil, s.problem(err)
+	if err != nil {
+		return nil, s.problem(err)
+	}
+	d := deedOf(ctx)
+	d.detail = describe(before)
+	if before.RevokedAt.IsZero() {
+		d.tell("token-revoked", "token/"+before.ID, d.detail)
+	}
+	return nil, nil
 }
 
 type identity struct {

@@ -105,9 +105,16 @@ func (w *world) background(parts ...func(context.Context) error) {
 // machine is a host's side: an agent and an engine.
 type machine struct {
 	id     string
+	mu     sync.Mutex
 	token  tokens.Token
 	engine *memory.Engine
 	stop   func()
+}
+
+func (m *machine) current() tokens.Token {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.token
 }
 
 // add makes a host by the API and returns what enrols it.
@@ -145,9 +152,14 @@ func (w *world) connect(host api.Host, enrolment tokens.Token) *machine {
 func (w *world) start(m *machine, owner string) {
 	w.t.Helper()
 	a, err := agent.New(agent.Config{
-		Hub: w.server.URL, InsecureHTTP: true, Token: func() tokens.Token { return m.token }, Backend: m.engine.Backend(owner),
+		Hub: w.server.URL, InsecureHTTP: true, Token: m.current, Backend: m.engine.Backend(owner),
 		ID: m.id, Engine: "engine-" + m.id, Version: "0.0.1", Facts: agent.Facts{OS: "linux", Arch: "amd64", CPUs: 4, Memory: 8 << 30},
-		Rotate: func(context.Context) (tokens.Digest, error) { return tokens.New(tokens.Agent).Digest(), nil },
+		Rotate: func(context.Context) (tokens.Digest, error) {
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			m.token = tokens.New(tokens.Agent)
+			return m.token.Digest(), nil
+		},
 	})
 	require.NoError(w.t, err)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(w.t.Context()))

@@ -37,8 +37,8 @@ type Config struct {
 	CallTimeout time.Duration
 	// PrepareTimeout bounds a Prepare whose caller names no limit; default 30 min.
 	PrepareTimeout time.Duration
-	// PrepareGrace is how long Prepare waits for the others once one host is
-	// ready; default 10 s.
+	// PrepareGrace is how long Prepare waits for the others at most once one host is
+	// ready: as long again as that one took, and half a second at least; default 10 s.
 	PrepareGrace time.Duration
 	// SlowAfter is how long a launch may go unanswered until its host is passed
 	// over while others have room; default 10 s.
@@ -54,8 +54,9 @@ type Config struct {
 
 	// OvercommitCPU and OvercommitMemory are how much of a host's CPUs and memory
 	// its runners may have been launched with, all together: 1, the default, means
-	// no more than there is, 2 twice as much. What a runner is launched without is
-	// not counted, and neither is what a host does not tell.
+	// no more than there is, 2 twice as much, 0.9 that a tenth is kept back. What a
+	// runner is launched without is not counted, and neither is what a host does not
+	// tell.
 	OvercommitCPU, OvercommitMemory float64
 	// IsolatedRuntimes are the runtimes that isolate a runner from its host, the
 	// best first; default sysbox-runc, kata-runtime, runsc.

@@ -9,6 +9,13 @@
 // agents keep up to date. Launch, Remove, Prepare and Logs ask one agent. A host
 // that does not answer holds up who asked it, and nobody else.
 //
+// Which hosts a template's runners may live on is set by SetPlacements. Whether a
+// host may get one now, and how many, is decided in one place (judge.go), which
+// Launch, Capacity, Prepare and Explain all ask; whose turn it is among those that
+// may, in another (choose.go). docs/agent-protocol.md has the rules in words. What
+// of its host a runner takes up, its GPUs by id among it, is in its Record and in a
+// label of the runner.
+//
 // Disconnected is not gone. Runners of a host that is away are Unknown and hold
 // their slots; after Config.LostAfter they are told as ended, with the error
 // "host-lost", and Remove of them fails: whoever takes them for ended must not

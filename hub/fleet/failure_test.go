@@ -12,6 +12,7 @@ import (
 	"github.com/slipway-ci/slipway/backend"
 	"github.com/slipway-ci/slipway/backend/memory"
 	"github.com/slipway-ci/slipway/hub/fleet"
+	"github.com/slipway-ci/slipway/internal/wire"
 )
 
 // A back-off is a template's on a host, though each runner has a command of its
@@ -110,16 +111,10 @@ func TestAPassOverTheOthersIsNotHeldUp(t *testing.T) {
 			w.after(time.Second)
 			answers := make(chan error, 200)
 			if stuck { // d takes its launches, and is never heard of again but for its heartbeats
-				d := w.readyPeer("d")
-				go func() {
-					for f := range d.frames {
-						if f.Type == "ping" {
-							d.say(`{"type":"pong","epoch":%d}`, d.epoch)
-						}
-					}
-				}()
+				w.readyPeer("d").obey(func(wire.Frame) bool { return false })
 			}
 			began := time.Now()
+			require.NoError(t, w.Prepare(t.Context(), of("small")), "nor is that")
 			launched := 0
 			for launched < 60 {
 				for range 4 {
@@ -144,7 +139,7 @@ func TestAPassOverTheOthersIsNotHeldUp(t *testing.T) {
 	}
 	without, even := pass(t, false)
 	with, uneven := pass(t, true)
-	require.LessOrEqual(t, with, without*3/2, "one launch in four was lost to it, until it was full")
+	require.LessOrEqual(t, with, 2*without)
 	require.Equal(t, "a20 b20 c20 ", even)
 	require.Equal(t, even, uneven)
 }

@@ -26,6 +26,7 @@ type Fleet struct {
 	running atomic.Bool
 	tasks   sync.WaitGroup // sessions, and what goes on when its caller has left
 	poked   chan struct{}  // there is something to save; of one
+	opened  chan struct{}  // closed when the records are loaded
 
 	mu         sync.Mutex // never held across anything that waits
 	open       bool       // the records are loaded, and Run has not ended
@@ -40,6 +41,8 @@ type Fleet struct {
 	rules      rules
 	level      uint64        // the most turns that a host has had, see choose
 	turns      uint64        // how often one was
+	scratch    []*host       // fit's
+	usual      time.Duration // that a launch takes until it is answered; 0: not known
 	changed    chan struct{} // closed and made anew at every change
 	unsaved    *batch
 	notes      []note // for the log, once the lock is given back
@@ -56,7 +59,7 @@ func New(config Config) (*Fleet, error) {
 		return nil, err
 	}
 	f := &Fleet{
-		config: config, log: config.Logger, poked: make(chan struct{}, 1),
+		config: config, log: config.Logger, poked: make(chan struct{}, 1), opened: make(chan struct{}),
 		hosts: map[string]*host{}, runners: map[string]*record{}, sorted: true, asks: map[string]*ask{}, changed: make(chan struct{}), unsaved: newBatch(),
 		greeting: map[*websocket.Conn]string{}, waiting: map[string]int{}, events: newEvents(),
 		rules: rules{overcommitCPU: config.OvercommitCPU, overcommitMemory: config.OvercommitMemory, isolated: slices.Clone(config.IsolatedRuntimes)},
@@ -102,9 +105,13 @@ func (f *Fleet) load(ctx context.Context) error {
 		f.put(made)
 	}
 	f.open = true
+	close(f.opened)
 	f.notify()
 	return nil
 }
+
+// Opened is closed when Run has loaded the records: from then on the fleet answers.
+func (f *Fleet) Opened() <-chan struct{} { return f.opened }
 
 func (f *Fleet) stop() {
 	f.mu.Lock()

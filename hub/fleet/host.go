@@ -42,13 +42,14 @@ type host struct {
 // tally is what the runners of a host take up. It is counted anew when one of
 // them has changed, never kept by steps: what is counted can't drift.
 type tally struct {
-	held      int
-	cpu       int64 // in thousandths
-	memory    int64
-	gpus      map[string]bool
-	templates map[string]int
-	waiting   time.Time // since when the oldest launch is unanswered; zero: none is
-	doomed    int
+	held       int
+	cpu        int64 // in thousandths
+	memory     int64
+	gpus       map[string]bool
+	templates  map[string]int
+	unanswered int       // launches
+	waiting    time.Time // since when the oldest of them is; zero: none is
+	doomed     int
 }
 
 func newHost(id string, now time.Time) *host {
@@ -88,8 +89,11 @@ func (h *host) count() *tally {
 	clear(t.templates)
 	*t = tally{templates: t.templates}
 	for _, r := range h.runners {
-		if r.calls > 0 && (t.waiting.IsZero() || r.asked.Before(t.waiting)) {
-			t.waiting = r.asked
+		if r.calls > 0 {
+			t.unanswered++
+			if t.waiting.IsZero() || r.asked.Before(t.waiting) {
+				t.waiting = r.asked
+			}
 		}
 		if r.doomed {
 			t.doomed++
@@ -149,10 +153,10 @@ func (h *host) freeGPUs() (ids []string) {
 	return ids
 }
 
-// slow says whether a launch has gone unanswered for longer than d.
+// slow says whether a launch has gone unanswered for d, and for any time at all.
 func (h *host) slow(now time.Time, d time.Duration) bool {
 	since := h.count().waiting
-	return !since.IsZero() && now.Sub(since) > d
+	return !since.IsZero() && now.After(since) && now.Sub(since) >= d
 }
 
 func (f *Fleet) lost(h *host, now time.Time) bool {

@@ -194,6 +194,7 @@ func (f *Fleet) launched(r *record, a *ask, err error) {
 	h, now := r.host, time.Now()
 	switch {
 	case err == nil || errors.Is(err, backend.ErrExists):
+		f.answered(now.Sub(r.asked))
 		r.uncertain, r.absent = false, time.Time{}
 		if r.seen == nil {
 			r.seen = &wire.Runner{ID: r.id, Labels: r.labels, State: backend.Starting}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 
 	"github.com/slipway-ci/slipway/backend/memory"
 	"github.com/slipway-ci/slipway/hub/fleet"
+	"github.com/slipway-ci/slipway/internal/wire"
 	"github.com/slipway-ci/slipway/provisioner"
 	"github.com/slipway-ci/slipway/template"
 )
@@ -211,5 +213,120 @@ func TestTheLoopOverALostHost(t *testing.T) {
 		}
 		stop()
 		require.NoError(t, <-ran)
+	})
+}
+
+// A host that takes launches and never answers: the loop fills the others in the
+// time that it takes without it, and goes on when that one's are given up.
+func TestTheLoopIsNotHeldUpByASilentHost(t *testing.T) {
+	fill := func(t *testing.T, silent bool) (took time.Duration) {
+		bubble(t, func(t *testing.T) {
+			slow := memory.Config{Fault: func(c memory.Call) memory.Fault {
+				if c.Op == memory.OpLaunch {
+					return memory.Fault{Before: 200 * time.Millisecond}
+				}
+				return memory.Fault{}
+			}}
+			w := newWorld(t, fleet.Config{}, slow, "a", "b", "c", "d")
+			for _, id := range []string{"a", "b", "c"} {
+				w.nodes[id].start()
+			}
+			w.after(time.Second)
+			var stuck atomic.Int64
+			if silent {
+				w.readyPeer("d").obey(func(f wire.Frame) bool {
+					if f.Type == wire.Launch {
+						stuck.Add(1)
+					}
+					return f.Type != wire.Launch
+				})
+			}
+			p := &plane{woken: make(chan struct{}, 1), ended: map[string]int{}}
+			loop, err := provisioner.New(provisioner.Config{
+				ControlPlane: p, Backend: w.Fleet, Templates: []template.Template{{Key: "small", Labels: []string{"linux"}, Image: "img", MaxConcurrency: 100}},
+			})
+			require.NoError(t, err)
+			ctx, stop := context.WithCancel(t.Context())
+			ran := make(chan error, 1)
+			go func() { ran <- loop.Run(ctx) }()
+			began := time.Now()
+			p.grant(70)
+			others := func() (n int) {
+				for _, id := range []string{"a", "b", "c"} {
+					n += len(w.nodes[id].engine.Truth())
+				}
+				return n
+			}
+			for others() < 48 {
+				w.after(100 * time.Millisecond)
+				require.Less(t, time.Since(began), time.Hour)
+			}
+			took = time.Since(began)
+			if silent {
+				require.Positive(t, stuck.Load(), "it was tried")
+				require.Less(t, stuck.Load(), int64(10), "and did not get all that it has room for")
+			}
+			stop()
+			require.NoError(t, <-ran)
+		})
+		return took
+	}
+	without, with := fill(t, false), fill(t, true)
+	require.LessOrEqual(t, with, 2*without)
+}
+
+// Two loops over one fleet, each with its own control plane and templates: neither
+// sees, ends or counts the other's runners, and each goes where it is placed.
+func TestTwoLoopsOverOneFleet(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t, fleet.Config{}, memory.Config{}, "a", "b", "c")
+		w.nodes["b"].config.Facts.Runtimes = []string{"runc", "sysbox-runc"}
+		w.startAll()
+		w.SetPlacements(map[string]fleet.Placement{
+			"small": {Hosts: []string{"a", "b"}}, "boxed": {Hosts: []string{"a", "b", "c"}, Isolated: true, PerHostMax: 3}, "nowhere": {},
+		})
+		planes := map[string]*plane{}
+		stops := []func(){}
+		for key, templates := range map[string][]string{"queue": {"small", "nowhere"}, "shipfox": {"boxed"}} {
+			p := &plane{woken: make(chan struct{}, 1), ended: map[string]int{}}
+			planes[key] = p
+			config := provisioner.Config{ControlPlane: p, Backend: w.View(key)}
+			for i, name := range templates {
+				config.Templates = append(config.Templates, template.Template{Key: name, Labels: []string{"linux"}, Image: "img", MaxConcurrency: 100, Cost: float64(2 - i)})
+			}
+			loop, err := provisioner.New(config)
+			require.NoError(t, err)
+			ctx, stop := context.WithCancel(t.Context())
+			ran := make(chan error, 1)
+			go func() { ran <- loop.Run(ctx) }()
+			stops = append(stops, func() {
+				require.Equal(t, "ok", loop.Health().String())
+				stop()
+				require.NoError(t, <-ran)
+			})
+		}
+		planes["queue"].grant(8)
+		planes["shipfox"].grant(5)
+		w.after(20 * time.Second)
+		kinds := map[string]int{}
+		for _, r := range w.list() {
+			kinds[r.Labels[fleet.LabelPlane]+" "+r.Labels["template"]+" "+r.Host]++
+		}
+		require.Equal(t, 3, kinds["shipfox boxed b"], "where the runtime is, up to its cap")
+		require.Equal(t, 8, kinds["queue small a"]+kinds["queue small b"])
+		require.Len(t, kinds, 3)
+		require.Equal(t, 3, planes["shipfox"].mints(), "nothing is minted that nobody may take")
+
+		for _, r := range w.list() {
+			if r.Labels[fleet.LabelPlane] == "shipfox" {
+				require.True(t, w.nodes[r.Host].engine.Exit(r.ID, 0))
+			}
+		}
+		w.after(time.Minute)
+		require.Len(t, planes["shipfox"].told(), 3)
+		require.Empty(t, planes["queue"].told())
+		for _, stop := range stops {
+			stop()
+		}
 	})
 }

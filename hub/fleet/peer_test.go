@@ -71,6 +71,20 @@ func (w *world) readyPeer(id string) *peer {
 	return p
 }
 
+// obey answers heartbeats, and the requests that answers says to, all with success.
+func (p *peer) obey(answers func(wire.Frame) bool) {
+	go func() {
+		for f := range p.frames {
+			switch {
+			case f.Type == wire.Ping:
+				p.say(`{"type":"pong","epoch":%d}`, p.epoch)
+			case f.ID != 0 && answers(f):
+				p.say(`{"type":"answer","epoch":%d,"id":%d}`, p.epoch, f.ID)
+			}
+		}
+	}()
+}
+
 func (p *peer) welcomed() wire.Terms {
 	p.world.t.Helper()
 	f := p.next()

@@ -3,6 +3,7 @@ package fleet_test
 import (
 	"context"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -222,7 +223,7 @@ func TestLaunchesAreSpreadEvenly(t *testing.T) {
 				w.launch()
 			}
 			require.Equal(w.t, "a15 b15 c0 ", w.spread())
-			w.after(10 * time.Second)
+			w.after(15 * time.Second)
 		},
 		"one has reconnected": func(w *world) {
 			w.startAll()
@@ -240,9 +241,11 @@ func TestLaunchesAreSpreadEvenly(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				w := newWorld(t, fleet.Config{Hosts: []fleet.Host{{ID: "a", MaxRunners: 100}, {ID: "b", MaxRunners: 100}, {ID: "c", MaxRunners: 100}}}, memory.Config{}, "a", "b", "c")
 				begin(w)
-				for range 60 - len(w.list()) {
-					w.launch()
+				var all sync.WaitGroup
+				for range 60 - len(w.list()) { // at once: launches in flight count
+					all.Go(func() { w.launch() })
 				}
+				all.Wait()
 				require.Equal(t, "a20 b20 c20 ", w.spread())
 			})
 		})

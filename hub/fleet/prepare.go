@@ -20,8 +20,8 @@ type flight struct {
 
 // Prepare is backend.Preparer's, on every host that may get such a runner now.
 // It returns when all have answered, or a while (Config.PrepareGrace) after the
-// first was ready: the others go on, and a host that is ready comes first when a
-// runner is launched.
+// first was ready: the others go on, and a host that is still fetching is passed
+// over meanwhile.
 func (f *Fleet) Prepare(ctx context.Context, spec backend.Spec) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("prepare: %w", err)
@@ -40,7 +40,11 @@ func (f *Fleet) Prepare(ctx context.Context, spec backend.Spec) error {
 	return nil
 }
 
-// awaitAny waits for all flights, or a while after the first good one.
+// leastGrace is how long the others get when the first was ready at once.
+const leastGrace = 500 * time.Millisecond
+
+// awaitAny waits for all flights, or a while after the first good one: one host
+// that does not answer must not cost the others more time than they took.
 func (f *Fleet) awaitAny(ctx context.Context, flights []*flight) error {
 	ended, quit := make(chan *flight), make(chan struct{})
 	defer close(quit)
@@ -58,6 +62,7 @@ func (f *Fleet) awaitAny(ctx context.Context, flights []*flight) error {
 		}()
 	}
 	var errs []error
+	began := time.Now()
 	var grace <-chan time.Time // from the first good one on
 	for range flights {
 		select {
@@ -65,7 +70,7 @@ func (f *Fleet) awaitAny(ctx context.Context, flights []*flight) error {
 			if fl.err != nil {
 				errs = append(errs, fl.err)
 			} else if grace == nil {
-				timer := time.NewTimer(f.config.PrepareGrace)
+				timer := time.NewTimer(min(f.config.PrepareGrace, max(time.Since(began), leastGrace)))
 				defer timer.Stop()
 				grace = timer.C
 			}

@@ -20,7 +20,7 @@ func (f *Fleet) request(ctx context.Context, id string, frame wire.Frame) (*call
 	switch {
 	case h == nil:
 		err = fmt.Errorf("%w: %s", ErrUnknownHost, id)
-	case h.session == nil || h.session.needsUpdate && frame.Type != wire.Update:
+	case h.session == nil, h.session.needsUpdate && frame.Type != wire.Update, !h.session.listed && frame.Type == wire.List:
 		err = fmt.Errorf("%w: %s", ErrOffline, h.name())
 	default:
 		s = h.session

@@ -168,6 +168,7 @@ func (f *Fleet) Forget(id string, force bool) error {
 	}
 	delete(f.hosts, id)
 	f.order = slices.DeleteFunc(f.order, func(other *host) bool { return other == h })
+	f.scratch = nil
 	f.notify()
 	return nil
 }

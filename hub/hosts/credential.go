@@ -159,15 +159,22 @@ func (r *Registry) Revoke(ctx context.Context, nameOrID string) error {
 	if err != nil {
 		return failed("revoke host", nameOrID, err)
 	}
-	if f := r.bound(); f != nil {
-		// Its agent is sent away, and will not be back: there is nothing to wait for.
-		brief, cancel := context.WithTimeout(ctx, revokeWait)
-		defer cancel()
-		if err := f.Reconnect(brief, h.ID); err != nil {
-			r.log.Debug("end the session of a revoked host", "host", h.Name, "err", redacted(err))
-		}
-	}
+	r.sendAway(ctx, h)
 	return nil
+}
+
+// sendAway ends the session of a host's agent, whose credential is not good any more.
+// Nobody waits for it to come back.
+func (r *Registry) sendAway(ctx context.Context, h Host) {
+	f := r.bound()
+	if f == nil {
+		return
+	}
+	brief, cancel := context.WithTimeout(ctx, revokeWait)
+	defer cancel()
+	if err := f.Reconnect(brief, h.ID); err != nil {
+		r.log.Debug("end the session of a credential that is over", "host", h.Name, "err", redacted(err))
+	}
 }
 
 const revokeWait = 50 * time.Millisecond

@@ -23,7 +23,7 @@ func (r *Registry) Enrol(ctx context.Context, token tokens.Token, agent string, 
 	if digest == (tokens.Digest{}) {
 		return Host{}, invalid("digest", "is all zero")
 	}
-	again := false
+	again, before := false, false
 	err = r.write(ctx, func(t *tx) error {
 		e, err := t.enrolment(token)
 		if err != nil {
@@ -32,6 +32,7 @@ func (r *Registry) Enrol(ctx context.Context, token tokens.Token, agent string, 
 		if h, err = t.invited(e); err != nil {
 			return err
 		}
+		before = h.Enrolled
 		if again = e.consumed; again {
 			return t.repeat(e, agent, digest)
 		}
@@ -51,6 +52,9 @@ func (r *Registry) Enrol(ctx context.Context, token tokens.Token, agent string, 
 	if !again {
 		r.forget(h.ID)
 		r.applied(ctx, h.ID)
+		if before {
+			r.sendAway(ctx, h) // whoever has the former credential
+		}
 	}
 	return h, nil
 }

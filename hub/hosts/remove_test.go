@@ -173,10 +173,7 @@ func TestRemoveThatCanNotBeWrittenChangesNothing(t *testing.T) {
 	w := newWorld(t).withQueue()
 	h, token := w.enrolled("a")
 	w.record(h.ID, "r1")
-	require.NoError(t, w.write(t.Context(), func(t *tx) error {
-		_, err := t.Exec(`CREATE TRIGGER broken BEFORE UPDATE OF removed_at ON hosts BEGIN SELECT raise(ABORT, 'broken'); END`)
-		return err
-	}))
+	w.exec(`CREATE TRIGGER broken BEFORE UPDATE OF removed_at ON hosts BEGIN SELECT raise(ABORT, 'broken'); END`)
 	require.ErrorContains(t, w.Remove(t.Context(), "a", true), "broken")
 	require.Equal(t, h.ID, w.host("a").ID)
 	require.False(t, w.fleet.told(h.ID).Cordoned, "the fleet is told so, too")

@@ -2,6 +2,7 @@ package hosts
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -56,6 +57,7 @@ func (s step) String() string {
 // Hosts that are away wait for their return, and hold up nobody who does not have
 // to wait for them.
 func planRollout(orders []order, states map[string]fleet.HostState, now time.Time, timeout time.Duration) (steps []step) {
+	orders = slices.Clone(orders)
 	failed := ""
 	for i, o := range orders {
 		if !o.open() {

@@ -89,7 +89,7 @@ func TestRolloutsKeepTheirPromises(t *testing.T) {
 		}
 		now, failed := time.Unix(1_800_000_000, 0), false
 		step := func() {
-			for _, s := range planRollout(slices.Clone(orders), states, now, 10*time.Minute) {
+			for _, s := range planRollout(orders, states, now, 10*time.Minute) {
 				i := slices.IndexFunc(orders, func(o order) bool { return o.host == s.host })
 				if s.to == orderAsked {
 					if failed {

@@ -27,17 +27,29 @@ type Sighting struct {
 // sighted is what is known in memory of when and how a host was seen. The
 // registry's mu guards it.
 type sighted struct {
-	at     time.Time // the last sign of life
-	stale  bool      // at is not written yet
-	known  Sighting  // as it is written; nil Facts: nothing is known to be
-	facts  fleet.Facts
-	newest bool // facts are newer than what is written
+	at      time.Time // the last sign of life
+	stale   bool      // at is not written yet
+	known   Sighting  // as it is written, of Facts what lasts; nil Facts: not known
+	wrote   time.Time // when it was last written at once
+	version string    // as it was told last,
+	facts   fleet.Facts
+	newest  bool // which is newer than what is written
+
+	told, untold int // sessions since the last flush
 }
 
+const (
+	// factsSpacing is the least time between two writes of what one agent tells of
+	// its host: it may tell other facts as often as it likes.
+	factsSpacing = 10 * time.Second
+	// mostTold is how many events of its sessions one host gets per interval.
+	mostTold = 10
+)
+
 // Seen takes in that a host's agent is there, and what it told. What changed is
-// written at once; that it was seen, and numbers that always change, are written
-// with those of all the others every Config.SightingInterval: a heartbeat costs no
-// write. Errors: ErrNotFound; ErrDuplicated, and then nothing is kept.
+// written at once, if that was not so a moment ago; that it was seen, and numbers
+// that always change, are written with those of all the others every
+// Config.SightingInterval: a heartbeat costs no write. Errors: ErrNotFound; ErrDuplicated, and then nothing is kept.
 func (r *Registry) Seen(ctx context.Context, hostID string, s Sighting) error {
 	if r.sighted(hostID, s) {
 		return nil
@@ -63,7 +75,7 @@ func (r *Registry) Seen(ctx context.Context, hostID string, s Sighting) error {
 		return failed("note a sight of host", hostID, err)
 	}
 	r.remember(h)
-	r.alive(hostID)
+	r.wrote(hostID)
 	if moved {
 		r.applied(ctx, hostID)
 	}
@@ -105,7 +117,16 @@ func (r *Registry) remember(h Host) {
 		r.seen[h.ID] = k
 	}
 	k.known = Sighting{Agent: h.Agent, Engine: h.Engine, Version: h.AgentVersion, Facts: &steady}
-	k.facts, k.newest = h.Facts, false
+	k.version, k.facts, k.newest = h.AgentVersion, h.Facts, false
+}
+
+// wrote notes that what a host told was written just now.
+func (r *Registry) wrote(id string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if k := r.seen[id]; k != nil {
+		k.at, k.wrote, k.stale = time.Now(), time.Now(), false
+	}
 }
 
 // sighted notes a sighting in memory; false: there is something new to write.
@@ -117,16 +138,18 @@ func (r *Registry) sighted(hostID string, s Sighting) bool {
 		return false
 	}
 	told := func(value, known string) bool { return value == "" || value == known }
-	if !told(s.Agent, k.known.Agent) || !told(s.Engine, k.known.Engine) || !told(s.Version, k.known.Version) {
+	if !told(s.Agent, k.known.Agent) || !told(s.Engine, k.known.Engine) {
 		return false
 	}
-	if s.Facts != nil {
-		if !sameFacts(lasting(*s.Facts), *k.known.Facts) {
-			return false
-		}
-		if !sameFacts(*s.Facts, k.facts) {
-			k.facts, k.newest = *s.Facts, true
-		}
+	news := !told(s.Version, k.known.Version) || s.Facts != nil && !sameFacts(lasting(*s.Facts), *k.known.Facts)
+	if news && time.Since(k.wrote) >= factsSpacing {
+		return false
+	}
+	if !told(s.Version, k.version) {
+		k.version, k.newest = s.Version, true
+	}
+	if s.Facts != nil && !sameFacts(*s.Facts, k.facts) {
+		k.facts, k.newest = *s.Facts, true
 	}
 	k.at, k.stale = time.Now(), true
 	return true
@@ -190,7 +213,22 @@ func (r *Registry) Session(ctx context.Context, e fleet.SessionEvent) {
 	}
 }
 
+// tellSession is an event, unless the host has had many of late: an agent may come
+// and go as often as it likes.
 func (r *Registry) tellSession(ctx context.Context, kind, id, text string) {
+	r.mu.Lock()
+	k := r.seen[id]
+	many := k != nil && k.told >= mostTold
+	switch {
+	case many:
+		k.untold++
+	case k != nil:
+		k.told++
+	}
+	r.mu.Unlock()
+	if many {
+		return
+	}
 	if h, err := r.Host(ctx, id); err == nil {
 		r.cfg.Events(kind, h.object(), tokens.Redact(text))
 	}
@@ -227,7 +265,7 @@ func (r *Registry) freshen(hosts []Host) {
 			hosts[i].LastSeenAt = at
 		}
 		if k.newest {
-			hosts[i].Facts = k.facts
+			hosts[i].AgentVersion, hosts[i].Facts = k.version, k.facts
 		}
 	}
 }
@@ -239,20 +277,9 @@ func (r *Registry) flush(ctx context.Context) error {
 			r.alive(id)
 		}
 	}
-	r.mu.Lock()
-	seen := map[string]int64{}
-	facts := map[string]fleet.Facts{}
-	for id, k := range r.seen {
-		if k.stale {
-			seen[id] = millis(k.at)
-		}
-		if k.newest {
-			facts[id] = k.facts
-		}
-		k.stale, k.newest = false, false
-	}
-	r.mu.Unlock()
-	if len(seen)+len(facts) == 0 {
+	seen, told, untold := r.unwritten()
+	r.tellFlapping(ctx, untold)
+	if len(seen)+len(told) == 0 {
 		return nil
 	}
 	err := r.write(ctx, func(t *tx) error {
@@ -261,32 +288,62 @@ func (r *Registry) flush(ctx context.Context) error {
 				return err
 			}
 		}
-		for _, id := range slices.Sorted(maps.Keys(facts)) {
-			text, err := json.Marshal(facts[id])
+		for _, id := range slices.Sorted(maps.Keys(told)) {
+			facts, err := json.Marshal(told[id].Facts)
 			if err != nil {
 				return err
 			}
-			if _, err := t.Exec(`UPDATE hosts SET facts = ? WHERE id = ? AND removed_at IS NULL`, string(text), id); err != nil {
+			if _, err := t.Exec(`UPDATE hosts SET agent_version = ?, facts = ? WHERE id = ? AND removed_at IS NULL`, told[id].Version, string(facts), id); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
 	if err != nil {
-		r.unflush(seen, facts)
+		r.unflush(seen, told)
 		return fmt.Errorf("hosts: write who was seen: %w", err)
 	}
 	return nil
 }
 
+// unwritten is what is to be written: when hosts were seen, and what they told; and
+// how many events of their sessions were passed over.
+func (r *Registry) unwritten() (seen map[string]int64, told map[string]Sighting, untold map[string]int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	seen, told, untold = map[string]int64{}, map[string]Sighting{}, map[string]int{}
+	for id, k := range r.seen {
+		if k.stale {
+			seen[id] = millis(k.at)
+		}
+		if k.newest {
+			facts := k.facts
+			told[id] = Sighting{Version: k.version, Facts: &facts}
+		}
+		if k.untold > 0 {
+			untold[id] = k.untold
+		}
+		k.stale, k.newest, k.told, k.untold = false, false, 0, 0
+	}
+	return seen, told, untold
+}
+
 // unflush has what could not be written tried again.
-func (r *Registry) unflush(seen map[string]int64, facts map[string]fleet.Facts) {
+func (r *Registry) unflush(seen map[string]int64, told map[string]Sighting) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for id, k := range r.seen {
-		_, s := seen[id]
-		_, f := facts[id]
-		k.stale, k.newest = k.stale || s, k.newest || f
+		_, wasSeen := seen[id]
+		_, wasTold := told[id]
+		k.stale, k.newest = k.stale || wasSeen, k.newest || wasTold
+	}
+}
+
+func (r *Registry) tellFlapping(ctx context.Context, untold map[string]int) {
+	for _, id := range slices.Sorted(maps.Keys(untold)) {
+		if h, err := r.Host(ctx, id); err == nil {
+			r.cfg.Events("host-flapping", h.object(), fmt.Sprintf("its agent came and went: %d more events were passed over", untold[id]))
+		}
 	}
 }
 

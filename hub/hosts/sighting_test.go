@@ -101,15 +101,45 @@ func TestHeartbeatsCostNoWrite(t *testing.T) {
 	before = w.written()
 	require.NoError(t, w.flush(ctx))
 	require.Equal(t, before, w.written(), "what was written is not written again")
-	require.NoError(t, w.Seen(ctx, ids[0], told(0, 1).with(func(s *Sighting) { s.Facts = facts(1, "runc", "sysbox-runc") })))
+	w.alive(ids[0])
+	w.exec(`CREATE TRIGGER broken BEFORE UPDATE OF seen_at ON hosts BEGIN SELECT raise(ABORT, 'broken'); END`)
+	require.Error(t, w.flush(ctx))
+	w.exec(`DROP TRIGGER broken`)
+	before = w.written()
+	require.NoError(t, w.flush(ctx))
+	require.Greater(t, w.written(), before, "what could not be written is written later")
+	require.NoError(t, w.Seen(ctx, ids[0], Sighting{Facts: facts(1, "runc", "sysbox-runc")}))
 	require.Contains(t, w.row(ids[0]).Facts.Runtimes, "sysbox-runc", "what lasts is written at once")
-	require.NoError(t, w.Seen(ctx, ids[0], Sighting{Version: newer}))
-	require.Equal(t, newer, w.row(ids[0]).AgentVersion)
+	require.NoError(t, w.Seen(ctx, ids[1], Sighting{Version: newer}))
+	require.Equal(t, newer, w.row(ids[1]).AgentVersion)
 }
 
-func (s Sighting) with(change func(*Sighting)) Sighting {
-	change(&s)
-	return s
+// An agent that tells something else all the time costs no more writes than one
+// that does not, and floods nobody with events.
+func TestAnAgentCanNotMakeTheHubWrite(t *testing.T) {
+	w := newWorld(t)
+	ctx := t.Context()
+	h, _ := w.enrolled("a")
+	w = w.reopen()
+	require.NoError(t, w.Seen(ctx, h.ID, Sighting{Agent: h.Agent, Engine: "ENG:1", Version: "v0", Facts: facts(1)}))
+	before := w.written()
+	for n := range 300 {
+		w.Session(ctx, fleet.SessionEvent{
+			Kind: fleet.Connected, Host: h.ID, Agent: h.Agent, Engine: "ENG:1", Version: fmt.Sprint("v", n), Facts: *facts(1, fmt.Sprint("runtime-", n)),
+		})
+		w.Session(ctx, fleet.SessionEvent{Kind: fleet.Disconnected, Host: h.ID})
+	}
+	require.Equal(t, before, w.written())
+	require.Equal(t, "v299", w.host("a").AgentVersion, "but it is known")
+	require.Len(t, w.told(), mostTold)
+	require.NoError(t, w.flush(ctx))
+	require.Equal(t, "v299", w.row(h.ID).AgentVersion)
+	require.Equal(t, []string{"runtime-299"}, w.row(h.ID).Facts.Runtimes)
+	require.Equal(t, "host-flapping host/a", w.told()[mostTold])
+	after := w.written()
+	w.Registry.seen[h.ID].wrote = time.Time{} // long ago
+	require.NoError(t, w.Seen(ctx, h.ID, Sighting{Version: "v299", Facts: facts(1, "runtime-299")}))
+	require.Equal(t, after, w.written(), "what was written with the others is not news")
 }
 
 func TestRunWritesWhoWasSeen(t *testing.T) {

@@ -48,23 +48,12 @@ func (r *Registry) Update(ctx context.Context, names []string, spec UpdateSpec) 
 		slices.SortStableFunc(chosen, func(a, b Host) int { return cmp.Compare(rank(states[a.ID]), rank(states[b.ID])) })
 		rollout, place := newID(), 0
 		for _, h := range chosen {
-			if err := t.leaveRollout(h, "it got another order"); err != nil {
-				return err
-			}
 			o := order{host: h.ID, rollout: rollout, canary: place < spec.Canary, version: spec.Version, state: orderWaiting}
-			switch st := states[h.ID]; {
-			case same(versionOf(h, st), spec.Version):
-				continue
-			case forbids(h, st): // it would only refuse, and stop the others by that
-				o.canary, o.state, o.problem = false, orderStopped, spec.Version+": the host's own policy forbids updates by the hub"
-				r.tell(t, "host-update-stopped", h, sayings[orderStopped]+": "+o.problem)
-			default:
-				r.tell(t, "host-update-ordered", h, "its agent is to become "+spec.Version)
-			}
-			if err := t.putOrder(o, place); err != nil {
+			open, err := r.order(t, h, states[h.ID], o, place)
+			if err != nil {
 				return err
 			}
-			if o.open() {
+			if open {
 				place++
 			}
 		}
@@ -75,6 +64,25 @@ func (r *Registry) Update(ctx context.Context, names []string, spec UpdateSpec) 
 	}
 	r.poke()
 	return nil
+}
+
+// order writes one host's order, if it needs one; open: it is to be carried out.
+func (r *Registry) order(t *tx, h Host, st fleet.HostState, o order, place int) (open bool, err error) {
+	if err := t.leaveRollout(h, "it got another order"); err != nil {
+		return false, err
+	}
+	switch {
+	case same(versionOf(h, st), o.version):
+		return false, nil
+	case forbids(h, st): // it would only refuse, and stop the others by that
+		o.canary, o.state, o.problem = false, orderStopped, o.version+": the host's own policy forbids updates by the hub"
+		r.tell(t, "host-update-stopped", h, sayings[orderStopped]+": "+o.problem)
+	default:
+		r.tell(t, "host-update-ordered", h, "its agent is to become "+o.version)
+	}
+	_, err = t.Exec(`INSERT INTO host_updates (host_id, rollout, place, canary, version, state, problem) VALUES (?, ?, ?, ?, ?, ?, ?)`,
+		o.host, o.rollout, place, o.canary, o.version, o.state, o.problem)
+	return o.open(), err
 }
 
 func rank(st fleet.HostState) int {
@@ -96,12 +104,6 @@ func forbids(h Host, st fleet.HostState) bool {
 		return st.Facts.UpdateForbidden
 	}
 	return h.Facts.UpdateForbidden
-}
-
-func (t *tx) putOrder(o order, place int) error {
-	_, err := t.Exec(`INSERT INTO host_updates (host_id, rollout, place, canary, version, state, problem) VALUES (?, ?, ?, ?, ?, ?, ?)`,
-		o.host, o.rollout, place, o.canary, o.version, o.state, o.problem)
-	return err
 }
 
 // updatable finds hosts, each once; nil: all that are enrolled.

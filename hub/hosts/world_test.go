@@ -141,6 +141,15 @@ func (w *world) enrolled(name string) (Host, tokens.Token) {
 	return h, token
 }
 
+// exec runs a statement on the database itself.
+func (w *world) exec(query string) {
+	w.t.Helper()
+	require.NoError(w.t, w.write(w.t.Context(), func(t *tx) error {
+		_, err := t.Exec(query)
+		return err
+	}))
+}
+
 func (w *world) host(nameOrID string) Host {
 	w.t.Helper()
 	h, err := w.Host(w.t.Context(), nameOrID)

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -51,12 +53,7 @@ func New(cfg Config) (http.Handler, error) {
 	}
 	h := &handler{cfg}
 	mux := http.NewServeMux()
-	for pattern, serve := range map[string]func(*http.Request) (any, error){
-		"GET " + Prefix + "hello":   h.hello,
-		"GET " + Prefix + "job":     h.job,
-		"POST " + Prefix + "log":    h.log,
-		"POST " + Prefix + "result": h.result,
-	} {
+	for pattern, serve := range h.routes() {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 			answer, err := serve(r)
 			if err != nil {
@@ -69,6 +66,18 @@ func New(cfg Config) (http.Handler, error) {
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { h.refuse(w, r, errNotFound) })
 	return mux, nil
 }
+
+func (h *handler) routes() map[string]func(*http.Request) (any, error) {
+	return map[string]func(*http.Request) (any, error){
+		"GET " + Prefix + "hello":   h.hello,
+		"GET " + Prefix + "job":     h.job,
+		"POST " + Prefix + "log":    h.log,
+		"POST " + Prefix + "result": h.result,
+	}
+}
+
+// Routes are the patterns of all routes, as http.ServeMux has them.
+func Routes() []string { return slices.Sorted(maps.Keys((&handler{}).routes())) }
 
 func reply(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json")

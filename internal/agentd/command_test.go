@@ -79,6 +79,7 @@ func good(t *testing.T) string { return programOf(t, "v1.0.0", "good") }
 func TestTheWayOfAHost(t *testing.T) {
 	h := newHub(t)
 	data := filepath.Join(t.TempDir(), "data")
+	clearLater(t, data)
 	where := []string{"--data", data}
 	status := func() string {
 		p := begin(t, good(t), "", nil, append([]string{"status"}, where...)...)
@@ -218,6 +219,8 @@ func TestHangUpReadsThePolicy(t *testing.T) {
 	rules("version: 1\nmax_runners: many\n")
 	p.signal(syscall.SIGHUP)
 	p.says("the policy stays as it was")
+	p.signal(syscall.SIGHUP)
+	eventually(t, func() bool { return strings.Count(p.out.String(), "the policy stays as it was") == 2 }, "it went on without a policy")
 	rules("version: 1\nmax_runners: 5\n")
 	p.signal(syscall.SIGHUP)
 	require.Equal(t, 5.0, limit(h.session()))
@@ -267,6 +270,7 @@ func TestSystemdIsTold(t *testing.T) {
 func TestNoSecretIsTold(t *testing.T) {
 	h := newHub(t)
 	data := filepath.Join(t.TempDir(), "data")
+	clearLater(t, data)
 	canary := tokens.New(tokens.EphemeralRegistration)
 	p := begin(t, good(t), h.once.Reveal(), nil, "enrol", "--log-level", "trace", "--data", data, "--hub", h.url(), "--token-file", "-")
 	require.Equal(t, 0, p.code())

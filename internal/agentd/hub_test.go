@@ -2,6 +2,7 @@ package agentd
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -14,6 +15,7 @@ import (
 	"github.com/gorilla/websocket"
 	"github.com/stretchr/testify/require"
 
+	"github.com/slipway-ci/slipway/internal/agentd/identity"
 	"github.com/slipway-ci/slipway/tokens"
 )
 
@@ -250,7 +252,22 @@ func (h *hub) enrolHere(t *testing.T) string {
 	t.Helper()
 	h.set(func() { h.agent = "" })
 	data := t.TempDir() + "/data"
+	clearLater(t, data)
 	_, err := Enrol(t.Context(), Enrolment{Data: data, Hub: h.url(), Token: h.once})
 	require.NoError(t, err)
 	return data
+}
+
+// clearLater removes, when the agent has ended, what processes are left of its
+// runners: they would still write to their folders.
+func clearLater(t *testing.T, data string) {
+	t.Cleanup(func() {
+		folder, err := identity.Find(data)
+		if err != nil {
+			return
+		}
+		who, err := folder.Identity()
+		require.NoError(t, err)
+		require.NoError(t, Config{Data: data, Backend: "process"}.purgeEngine(context.WithoutCancel(t.Context()), io.Discard, who.Owners(), true))
+	})
 }

@@ -47,6 +47,8 @@ type program struct {
 	since     time.Time
 	sessions  uint64
 	removed   bool
+	stored    tokens.Token // the credential in the folder when one was asked for
+	out       tokens.Token // the same, when the hub refused; zero: it did not
 }
 
 // errEngine: the engine is another one than the hub was told.
@@ -70,7 +72,10 @@ func Run(ctx context.Context, config Config) error {
 	}
 	defer lock.Release()
 	config.Data = folder.Path()
-	p := &program{config: config, log: config.Logger, folder: folder, fresh: make(chan struct{}, 1), staged: make(chan struct{}, 1), moved: make(chan struct{}, 1), started: time.Now(), since: time.Now()}
+	p := &program{
+		config: config, log: config.Logger, folder: folder, started: time.Now(), since: time.Now(),
+		fresh: make(chan struct{}, 1), staged: make(chan struct{}, 1), moved: make(chan struct{}, 1),
+	}
 	if err := p.identify(); err != nil {
 		return err
 	}
@@ -175,7 +180,8 @@ func (p *program) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer p.web.close()
-	p.log.Info("starting", "version", p.version(), "agent", p.who.Agent, "host", p.who.Name, "hub", p.config.Hub, "backend", p.config.Backend, "policy", p.rules.String())
+	p.log.Info("starting", "version", p.version(), "agent", p.who.Agent, "host", p.who.Name, "hub", p.config.Hub,
+		"backend", p.config.Backend, "policy", p.rules.String())
 	return p.serve(ctx)
 }
 

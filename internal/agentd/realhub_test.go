@@ -110,6 +110,7 @@ func TestWithTheRealHub(t *testing.T) {
 	host, invitation, err := h.hosts.Add(t.Context(), hosts.HostSpec{Name: "builder-01"})
 	require.NoError(t, err)
 	data := filepath.Join(t.TempDir(), "data")
+	clearLater(t, data)
 	p := begin(t, good(t), invitation.Token.Reveal(), nil, "enrol", "--data", data, "--hub", h.server.URL, "--token-file", "-")
 	require.Equal(t, 0, p.code())
 	a := begin(t, good(t), "", nil, "run", "--backend", "process", "--data", data)

@@ -34,6 +34,9 @@ func (p *program) token() tokens.Token {
 		p.connected, p.since = false, time.Now()
 		poke(p.moved)
 	}
+	if p.keys != nil {
+		p.stored, _ = p.folder.Token() // the keyring tells what is wrong
+	}
 	p.mu.Unlock()
 	if p.keys == nil {
 		return p.config.LocalToken
@@ -43,7 +46,7 @@ func (p *program) token() tokens.Token {
 
 func (p *program) accepted(token tokens.Token) {
 	p.mu.Lock()
-	p.connected, p.since, p.removed = true, time.Now(), false
+	p.connected, p.since, p.removed, p.out = true, time.Now(), false, tokens.Token{}
 	p.sessions++
 	p.mu.Unlock()
 	if p.keys != nil {
@@ -55,6 +58,9 @@ func (p *program) accepted(token tokens.Token) {
 }
 
 func (p *program) refused(token tokens.Token) {
+	p.mu.Lock()
+	p.out = p.stored
+	p.mu.Unlock()
 	if p.keys != nil {
 		p.keys.Refused(token)
 	}

@@ -15,6 +15,8 @@ func interruptible(stderr io.Writer) (context.Context, func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	received, done := make(chan os.Signal, 2), make(chan struct{})
 	signal.Notify(received, os.Interrupt, syscall.SIGTERM)
+	hungUp := make(chan os.Signal, 1) // one that comes before run listens must not end it
+	signal.Notify(hungUp, syscall.SIGHUP)
 	go func() {
 		for n := 0; ; n++ {
 			select {
@@ -31,6 +33,7 @@ func interruptible(stderr io.Writer) (context.Context, func()) {
 	}()
 	return ctx, func() {
 		signal.Stop(received)
+		signal.Stop(hungUp)
 		close(done)
 		cancel()
 	}

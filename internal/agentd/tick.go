@@ -2,9 +2,12 @@ package agentd
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
+
+	"github.com/slipway-ci/slipway/tokens"
 )
 
 // notify tells systemd, where it started us.
@@ -40,6 +43,7 @@ func (p *program) tick(ctx context.Context) {
 			p.end(p.restart("enrolled anew"))
 			return
 		}
+		p.renew()
 	}
 }
 
@@ -60,4 +64,22 @@ func (p *program) enrolledAnew() bool {
 	}
 	p.log.Info("enrolled anew: starting as that host", "host", now.Name)
 	return true
+}
+
+// errRenewed: the credential that the hub refused was replaced.
+var errRenewed = errors.New("there is a new credential")
+
+// renew ends the pause after a refusal when an enrolment has replaced the credential
+// meanwhile.
+func (p *program) renew() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.out.IsZero() || p.rebuild == nil {
+		return
+	}
+	if token, err := p.folder.Token(); err == nil && !token.Equal(p.out) {
+		p.out = tokens.Token{}
+		p.log.Info("enrolled anew: connecting with the new credential")
+		p.rebuild(errRenewed)
+	}
 }

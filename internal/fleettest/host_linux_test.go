@@ -3,11 +3,13 @@ package fleettest
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 
 	"github.com/docker/docker/api/types/container"
+	dockervolume "github.com/docker/docker/api/types/volume"
 	"github.com/docker/docker/client"
 	"github.com/stretchr/testify/require"
 
@@ -66,14 +68,20 @@ func (h *host) add(args ...string) {
 
 // enrol does the agent's part of a line.
 func (h *host) enrol(line string) {
+	h.site.t.Helper()
+	out, problem, err := h.tryEnrol(line)
+	require.NoError(h.site.t, err, "%s%s", out, problem)
+}
+
+func (h *host) tryEnrol(line string) (out, problem string, err error) {
 	t := h.site.t
 	t.Helper()
 	found := installToken.FindStringSubmatch(line)
 	require.Len(t, found, 2, "the line of an enrolment: %s", line)
 	require.Contains(t, line, "curl -fsSL "+h.site.url+"/install/")
-	out, problem, err := run(h.net, nil, found[1]+"\n", "slipway-agent", "enrol", "--data", h.data, "--hub", h.site.url, "--insecure-http", "--token-file", "-")
-	require.NoError(t, err, "%s%s", out, problem)
+	out, problem, err = run(h.net, nil, found[1]+"\n", "slipway-agent", "enrol", "--data", h.data, "--hub", h.site.url, "--insecure-http", "--token-file", "-")
 	require.NotContains(t, out+problem, found[1], "the token is not repeated")
+	return out, problem, err
 }
 
 // join makes the machine a host, and waits until it can be given runners.
@@ -101,4 +109,36 @@ func (h *host) containers() []string {
 		names = append(names, strings.Join(c.Names, ",")+" "+c.State)
 	}
 	return names
+}
+
+// volume is the name of the volume that scale sets of this package mount at /marks:
+// there jobs leave marks, and wait for those of the test, whatever the network does.
+const volume = "marks"
+
+// marks is the volume's folder; empty: no runner was there yet.
+func (h *host) marks() string {
+	t := h.site.t
+	t.Helper()
+	list, err := h.engine.VolumeList(context.WithoutCancel(t.Context()), dockervolume.ListOptions{})
+	require.NoError(t, err)
+	for _, v := range list.Volumes {
+		if strings.HasSuffix(v.Name, "-"+volume) {
+			return v.Mountpoint
+		}
+	}
+	return ""
+}
+
+// release makes the mark that jobs wait for.
+func (h *host) release(mark string) {
+	t := h.site.t
+	t.Helper()
+	dir := h.marks()
+	require.NotEmpty(t, dir, "no runner was on %s", h.name)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, mark), nil, 0o644))
+}
+
+// waiting is a script that waits for a mark.
+func waiting(mark string) string {
+	return "until [ -e /marks/" + mark + " ]; do sleep 0.1; done; echo released by " + mark
 }

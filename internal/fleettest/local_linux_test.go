@@ -1,6 +1,7 @@
 package fleettest
 
 import (
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -20,7 +21,7 @@ func TestLocalAgent(t *testing.T) {
 	h := &host{site: s, name: "local", net: n}
 	h.open(daemon)
 	s.hosts["local"] = h
-	h.agent = start(n, with(env, "SLIPWAY_HUB", s.url), "slipway-agent", "run", "--data", t.TempDir(), "--docker-host", daemon.Host)
+	h.agent = start(n, with(env, "SLIPWAY_HUB", s.url), "slipway-agent", "run", "--data", filepath.Join(t.TempDir(), "agent"), "--docker-host", daemon.Host)
 	s.ready("local")
 	s.apply(`  here: {labels: [linux], image: "` + h.image + `", inject_runner: true, pull_policy: never, cpu: 0.1, memory: 64MiB, max: 2, hosts: [local]}`)
 	var ids []string

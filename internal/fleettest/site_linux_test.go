@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/slipway-ci/slipway/hub/client"
+	"github.com/slipway-ci/slipway/internal/enginetest"
 )
 
 // site is a hub in a network namespace, and hosts in others that are joined to it
@@ -205,4 +206,10 @@ func with(env map[string]string, pairs ...string) map[string]string {
 		out[pairs[i]] = pairs[i+1]
 	}
 	return out
+}
+
+// scaleSet is a scale set of the test's image, in YAML, with the further fields.
+func scaleSet(name, labels, fields string) string {
+	return fmt.Sprintf("  %s: {labels: [%s], image: %q, inject_runner: true, pull_policy: never, cpu: 0.1, memory: 64MiB, mounts: [{volume: %s, target: /marks}], %s}\n",
+		name, labels, enginetest.Image, volume, fields)
 }

@@ -55,8 +55,8 @@ func TestChaos(t *testing.T) {
 		if waiting := jobs - d.world.Count(t)[queue.StateSucceeded]; waiting < 3*maxLive {
 			jobs += len(d.world.Submit(t, rand.IntN(4), "sleep 0.3", "linux"))
 		}
-		api.odds.Store(int64(rand.IntN(40)))
-		switch rand.IntN(10) {
+		api.odds.Store(int64(rand.IntN(25)))
+		switch rand.IntN(16) {
 		case 0:
 			p.kill()
 			p = d.start()

@@ -51,6 +51,14 @@ func (a *API) Handler() http.Handler {
 // can reach and others should not.
 func (a *API) RunnerHandler() http.Handler { return a.mux(a.runnerRoutes()) }
 
+// Routes are the patterns of all routes, as http.ServeMux has them.
+func (a *API) Routes() (patterns []string) {
+	for _, r := range append(a.provisionerRoutes(), a.runnerRoutes()...) {
+		patterns = append(patterns, r.pattern)
+	}
+	return patterns
+}
+
 func (a *API) mux(routes []route) http.Handler {
 	mux := http.NewServeMux()
 	for _, r := range routes {

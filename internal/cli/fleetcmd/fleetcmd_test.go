@@ -51,7 +51,7 @@ func one(line string, a ...clitest.Answer) answers { return answers{line: a} }
 
 func TestHosts(t *testing.T) {
 	lists := answers{"GET hosts": {ok("hosts-1.json")}, "GET hosts?cursor=c2": {ok("hosts-2.json")}}
-	busy := clitest.Problem(409, "host-busy", "builder-01 is online and has 5 runners")
+	busy := clitest.Problem(409, "host-busy", "host in use: it is online: drain it and stop its agent first; if it is gone for good, remove it by force")
 	for _, x := range []transcript{
 		{name: "hosts-list", args: "hosts list", hub: lists},
 		{name: "hosts-list-json", args: "hosts list -o json -l zone=a,disk=fast", hub: one("GET hosts?selector=disk%3Dfast&selector=zone%3Da", ok("hosts-2.json"))},

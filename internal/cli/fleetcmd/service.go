@@ -142,7 +142,7 @@ host's id is refused for ever.`,
 		for _, name := range args {
 			err := h.RemoveHost(c.Context(), name, force)
 			if errors.Is(err, client.ErrConflict) && !force {
-				err = fmt.Errorf("%w: drain it first, or use --force for a host that is gone for good", err)
+				err = fmt.Errorf("%w (--force does that)", err)
 			}
 			if err != nil {
 				return h.Explain(c, "host", name, err)
