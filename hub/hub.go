@@ -189,6 +189,10 @@ func (h *Hub) Run(ctx context.Context) error {
 	background.Go(func() { h.reseal(inner) })
 	var served error
 	front.Go(func() {
+		select { // an agent that is answered before that stays away for a while
+		case <-h.compute.fleet.Opened():
+		case <-serving.Done():
+		}
 		served = servers.run(serving)
 		fail()
 	})

@@ -107,6 +107,8 @@ type runningHub struct {
 
 var hubs sync.Map // by *testscript.TestScript
 
+var enrolment = regexp.MustCompile(`sf_het_[A-Za-z0-9_-]{12}`)
+
 var listening = regexp.MustCompile(`^slipway-hub: listening on (http://\S+)$`)
 
 // hub FLAGS...: starts slipway-hub on a free port with its data in $WORK/data,
@@ -167,6 +169,9 @@ func stopHub(ts *testscript.TestScript, _ bool, _ []string) {
 	}
 	if len(h.token) > 12 && strings.Contains(h.stderr.String(), h.token[12:]) {
 		ts.Fatalf("the admin token is in the log")
+	}
+	if enrolment.MatchString(h.stderr.String()) {
+		ts.Fatalf("an enrolment token is in the log: %s", h.stderr.String())
 	}
 }
 

@@ -52,7 +52,7 @@ template file again. The first interrupt drains, the second leaves at once.`,
 			reload := make(chan os.Signal, 1)
 			signal.Notify(reload, syscall.SIGHUP)
 			defer signal.Stop(reload)
-			return config.Run(c.Context(), reload, c.ErrOrStderr())
+			return config.Run(c.Context(), reload, c.OutOrStdout())
 		},
 	}
 	c.SetVersionTemplate("{{.Version}}\n")

@@ -18,6 +18,7 @@ type Config struct {
 
 	Backend          string // docker or process
 	DockerHost       string
+	DockerCertPath   string // for an engine that https:// names
 	DockerNetwork    string
 	DockerExtraHosts []string
 	DockerLogDriver  string
@@ -25,6 +26,8 @@ type Config struct {
 	ProcessDir       string
 	AllowedBinds     []string
 	AdoptOwner       string
+	Isolate          bool          // runners are kept from each other, and from gaining privileges
+	StopGrace        time.Duration // negative: none
 
 	FailedRetention      time.Duration
 	FailedRetentionCount int
@@ -43,9 +46,12 @@ type Config struct {
 	httpAddrGiven bool
 	batchGiven    bool
 
-	LogLevel  string
-	LogPretty bool
-	LogFile   string
+	LogLevel       string // the least of the two below
+	LogStdout      bool
+	LogStdoutLevel string
+	LogPretty      bool // on standard output
+	LogFile        string
+	LogFileLevel   string
 
 	// Warnings are what was cut, or is odd and not wrong.
 	Warnings []string

@@ -18,40 +18,12 @@ import (
 	"github.com/slipway-ci/slipway/provisioner"
 	"github.com/slipway-ci/slipway/provisioner/prometheus"
 	"github.com/slipway-ci/slipway/provisioner/shipfox"
-	"github.com/slipway-ci/slipway/tokens"
 )
 
-// logger opens the log. close flushes nothing: lines are written as they come.
-func (c Config) logger(stderr io.Writer) (hclog.Logger, func(), error) {
-	out, closeFile := stderr, func() {}
-	if c.LogFile != "" {
-		f, err := os.OpenFile(c.LogFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-		if err != nil {
-			return nil, nil, fmt.Errorf("LOG_FILE: %w", err)
-		}
-		out, closeFile = f, func() { _ = f.Close() }
-	}
-	log := hclog.New(&hclog.LoggerOptions{Name: "provisioner", Output: clean{out}, Level: hclog.LevelFromString(c.LogLevel), JSONFormat: !c.LogPretty})
-	for _, w := range c.Warnings {
-		log.Warn(w)
-	}
-	return log, closeFile, nil
-}
-
-// clean takes tokens out of what is written: a line of the log is one write.
-type clean struct{ io.Writer }
-
-func (c clean) Write(line []byte) (int, error) {
-	if _, err := io.WriteString(c.Writer, tokens.Redact(string(line))); err != nil {
-		return 0, err
-	}
-	return len(line), nil
-}
-
 // Run runs the provisioner until ctx ends, then drains. reload has the template
-// file read again, now.
-func (c Config) Run(ctx context.Context, reload <-chan os.Signal, stderr io.Writer) error {
-	log, closeLog, err := c.logger(stderr)
+// file read again, now. The log goes to stdout.
+func (c Config) Run(ctx context.Context, reload <-chan os.Signal, stdout io.Writer) error {
+	log, closeLog, err := c.logger(stdout)
 	if err != nil {
 		return err
 	}
@@ -134,7 +106,7 @@ func (c Config) assemble(ctx context.Context, log hclog.Logger, metrics provisio
 		return nil, err
 	}
 	p.loop, err = provisioner.New(provisioner.Config{
-		ControlPlane: p.control, Backend: p.backend, Templates: templates, Logger: log, Metrics: metrics, Limits: c.limits(),
+		ControlPlane: c.demand(p.control), Backend: p.backend, Templates: templates, Logger: log, Metrics: metrics, Limits: c.limits(),
 	})
 	if err != nil {
 		return nil, errors.Join(err, p.backend.Close())

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/url"
 	"os"
@@ -41,12 +42,12 @@ var settings = []setting{
 	{env: "SHIPFOX_PROVISIONER_TOKEN", what: "the provisioner token, sf_pt_…; or, better, a file that holds it in SHIPFOX_PROVISIONER_TOKEN_FILE", required: true, set: setToken},
 	{env: "SHIPFOX_PROVISIONER_TEMPLATES_FILE", flag: "templates-file", what: "the template file", required: true,
 		set: text(func(c *Config) *string { return &c.TemplatesFile })},
-	{env: "SHIPFOX_PROVISIONER_DOCKER_HOST", flag: "docker-host", what: "the engine: unix://, tcp:// or ssh://; default DOCKER_HOST, then the local socket", set: setDockerHost},
-	{env: "SHIPFOX_PROVISIONER_DOCKER_NETWORK", flag: "docker-network", what: "network of runners; unset: one of their own, without traffic between them",
+	{env: "SHIPFOX_PROVISIONER_DOCKER_HOST", flag: "docker-host", what: "the engine: unix://, tcp://, https:// (needs DOCKER_CERT_PATH) or ssh://; default DOCKER_HOST, then the local socket", set: setDockerHost},
+	{env: "SHIPFOX_PROVISIONER_DOCKER_NETWORK", flag: "docker-network", what: "network of runners; unset: the engine's default",
 		set: text(func(c *Config) *string { return &c.DockerNetwork })},
-	{env: "SHIPFOX_PROVISIONER_DOCKER_EXTRA_HOSTS", flag: "docker-extra-hosts", what: "name:address pairs for /etc/hosts, separated by commas", set: setExtraHosts},
+	{env: "SHIPFOX_PROVISIONER_DOCKER_EXTRA_HOSTS", flag: "docker-extra-hosts", what: "name:address pairs for /etc/hosts of runners, separated by commas; unset: none", set: setExtraHosts},
 	{env: "SHIPFOX_PROVISIONER_DOCKER_LOG_DRIVER", flag: "docker-log-driver", what: "log driver of the containers; unset: the engine's default",
-		set: text(func(c *Config) *string { return &c.DockerLogDriver })},
+		set: trimmed(func(c *Config) *string { return &c.DockerLogDriver })},
 	{env: "SHIPFOX_PROVISIONER_DOCKER_LOG_OPTIONS", flag: "docker-log-options", what: "options of the log driver: a JSON object of strings; needs the driver", set: setLogOptions},
 	{env: "SHIPFOX_PROVISIONER_DOCKER_FAILED_CONTAINER_RETENTION_MS", flag: "failed-container-retention-ms", value: "3600000", what: "how long failed containers are kept; 0: not at all",
 		set: milliseconds(0, func(c *Config) *time.Duration { return &c.FailedRetention })},
@@ -56,24 +57,36 @@ var settings = []setting{
 		set: milliseconds(1, func(c *Config) *time.Duration { return &c.RegistrationDeadline })},
 	{env: "SHIPFOX_PROVISIONER_POLL_WAIT_SECONDS", flag: "poll-wait-seconds", value: "30", what: "how long a poll waits for demand; above 30 is cut, 0 becomes 1", set: setPollWait},
 	{env: "SHIPFOX_PROVISIONER_POLL_INTERVAL_MS", flag: "poll-interval-ms", value: "1000", what: "pause after a poll that came back at once and empty",
-		set: milliseconds(1, func(c *Config) *time.Duration { return &c.PollInterval })},
+		set: interval(func(c *Config) *time.Duration { return &c.PollInterval })},
 	{env: "SHIPFOX_PROVISIONER_POLL_MAX_INTERVAL_MS", flag: "poll-max-interval-ms", value: "5000", what: "what that pause grows to",
-		set: milliseconds(1, func(c *Config) *time.Duration { return &c.PollMaxInterval })},
+		set: interval(func(c *Config) *time.Duration { return &c.PollMaxInterval })},
 	{env: "SHIPFOX_PROVISIONER_CONVERGE_INTERVAL_MS", flag: "converge-interval-ms", value: "1000", what: "how often the engine is listed while it tells no events; else it is listed on its events and every 20 s",
-		set: milliseconds(1, func(c *Config) *time.Duration { return &c.ConvergeInterval })},
-	{env: "SHIPFOX_PROVISIONER_MAX_RESERVATIONS", flag: "max-reservations", value: "250", what: "runners that one poll may ask for; above 1000 is cut", set: setMaxReservations},
+		set: interval(func(c *Config) *time.Duration { return &c.ConvergeInterval })},
+	{env: "SHIPFOX_PROVISIONER_MAX_RESERVATIONS", flag: "max-reservations", value: "250", what: "runners that one poll may ask for; above 1000 is cut, 0: no job is taken", set: setMaxReservations},
 	{env: "SHIPFOX_PROVISIONER_RUNNER_INSTANCE_BATCH_SIZE", flag: "runner-instance-batch-size", value: "250", what: "runners of one mint; above 500 is cut", set: setBatch},
 	{env: "SHIPFOX_PROVISIONER_REGISTRATION_TOKEN_BATCH_SIZE", flag: "registration-token-batch-size", what: "the same, under its older name; the newer one wins", set: setOldBatch},
 	{env: "SHIPFOX_RUNNER_POLL_MAX_DURATION_MS", flag: "runner-poll-max-duration-ms", value: "300000", what: "how long a runner waits for its job; 0: for ever", set: setRunnerPollMax},
 	{env: "SHIPFOX_RUNNER_MAX_LIFETIME_SECONDS", flag: "runner-max-lifetime-seconds", value: "3600", what: "how long a runner lives; it is removed 60 s after", set: setMaxLifetime},
-	{env: "LOG_LEVEL", flag: "log-level", value: "info", what: "trace, debug, info, warn, error, fatal or silent", set: setLogLevel},
-	{env: "LOG_PRETTY", flag: "log-pretty", value: "false", what: "true: lines for people; false: JSON", set: setPretty},
-	{env: "LOG_FILE", flag: "log-file", what: "file that the log is appended to; unset: standard error",
+	{env: "LOG_LEVEL", flag: "log-level", value: "info", what: "trace, debug, info, warn, error, fatal or silent",
+		set: level(func(c *Config) *string { return &c.LogLevel })},
+	{env: "LOG_STDOUT", flag: "log-stdout", value: "true", what: "whether the log goes to standard output",
+		set: boolean(func(c *Config) *bool { return &c.LogStdout })},
+	{env: "LOG_STDOUT_LEVEL", flag: "log-stdout-level", what: "level of standard output, not below LOG_LEVEL, which is the default",
+		set: level(func(c *Config) *string { return &c.LogStdoutLevel })},
+	{env: "LOG_PRETTY", flag: "log-pretty", value: "false", what: "true: lines for people on standard output; false: JSON",
+		set: boolean(func(c *Config) *bool { return &c.LogPretty })},
+	{env: "LOG_FILE", flag: "log-file", what: "file that the log is appended to as well, as JSON; unset: none",
 		set: text(func(c *Config) *string { return &c.LogFile })},
+	{env: "LOG_FILE_LEVEL", flag: "log-file-level", what: "level of that file, not below LOG_LEVEL, which is the default",
+		set: level(func(c *Config) *string { return &c.LogFileLevel })},
 	{env: "SLIPWAY_BACKEND", flag: "backend", value: "docker", what: "docker or process; process isolates nothing", set: setBackend},
 	{env: "SLIPWAY_PROCESS_DIR", flag: "process-dir", value: "/var/lib/slipway-provisioner", what: "folder of the process backend",
 		set: text(func(c *Config) *string { return &c.ProcessDir })},
-	{env: "SLIPWAY_DEFAULT_IMAGE", flag: "default-image", what: "image of templates that name none; unset: they must",
+	{env: "SLIPWAY_ISOLATE_RUNNERS", flag: "isolate-runners", value: "false", what: "true: a network of their own without traffic between them, no new privileges, at most 4096 processes",
+		set: boolean(func(c *Config) *bool { return &c.Isolate })},
+	{env: "SLIPWAY_STOP_GRACE_SECONDS", flag: "stop-grace-seconds", value: "0", what: "how long a runner that is removed while it runs has between SIGTERM and being killed; 0: it is killed at once",
+		set: setStopGrace},
+	{env: "SLIPWAY_DEFAULT_IMAGE", flag: "default-image", value: "ghcr.io/shipfoxhq/runner:latest", what: "image of templates that name none; none: they must",
 		set: text(func(c *Config) *string { return &c.DefaultImage })},
 	{env: "SLIPWAY_ALLOWED_BINDS", flag: "allowed-binds", what: "folders below which templates may bind, separated by commas; unset: none", set: setBinds},
 	{env: "SLIPWAY_ADOPT_OWNER", flag: "adopt-owner", what: "id of a former provisioner token, whose containers are taken over",
@@ -126,6 +139,10 @@ func Load(flags map[string]string, getenv func(string) string) (Config, error) {
 	if c.RunnerAPIURL == "" {
 		c.RunnerAPIURL = c.APIURL
 	}
+	if c.DefaultImage == "none" {
+		c.DefaultImage = ""
+	}
+	errs = append(errs, c.settleLog(), c.settleTLS(getenv))
 	if len(c.DockerLogOptions) > 0 && c.DockerLogDriver == "" {
 		errs = append(errs, errors.New("SHIPFOX_PROVISIONER_DOCKER_LOG_OPTIONS is set without SHIPFOX_PROVISIONER_DOCKER_LOG_DRIVER: options belong to a driver"))
 	}
@@ -167,6 +184,10 @@ func text(field func(*Config) *string) func(*Config, string) error {
 	}
 }
 
+func trimmed(field func(*Config) *string) func(*Config, string) error {
+	return func(c *Config, value string) error { return text(field)(c, strings.TrimSpace(value)) }
+}
+
 func address(field func(*Config) *string) func(*Config, string) error {
 	return func(c *Config, value string) error {
 		u, err := url.Parse(value)
@@ -178,12 +199,19 @@ func address(field func(*Config) *string) func(*Config, string) error {
 	}
 }
 
+// amount reads a number as the reference does: 1e3, 30.0 and blanks around it
+// are fine.
+func amount(value string) (float64, bool) {
+	f, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
+	return f, err == nil && !math.IsNaN(f) && !math.IsInf(f, 0)
+}
+
 func whole(value string, least, most int) (int, error) {
-	n, err := strconv.Atoi(value)
-	if err != nil || n < least || n > most {
+	f, ok := amount(value)
+	if !ok || f != math.Trunc(f) || f < float64(least) || f > float64(most) {
 		return 0, fmt.Errorf("is %q: a whole number from %d to %d is allowed", value, least, most)
 	}
-	return n, nil
+	return int(f), nil
 }
 
 func number(least, most int, field func(*Config) *int) func(*Config, string) error {
@@ -204,6 +232,18 @@ func milliseconds(least int, field func(*Config) *time.Duration) func(*Config, s
 	}
 }
 
+// interval is above 0 and may have a fraction.
+func interval(field func(*Config) *time.Duration) func(*Config, string) error {
+	return func(c *Config, value string) error {
+		f, ok := amount(value)
+		if !ok || f <= 0 || f > float64(longest.Milliseconds()) {
+			return fmt.Errorf("is %q: a number above 0, up to %d, is allowed", value, longest.Milliseconds())
+		}
+		*field(c) = max(time.Duration(f*float64(time.Millisecond)), 1)
+		return nil
+	}
+}
+
 func setPollWait(c *Config, value string) error {
 	n, err := whole(value, 0, int(longest.Seconds()))
 	if err != nil {
@@ -218,10 +258,23 @@ func setPollWait(c *Config, value string) error {
 }
 
 func setRunnerPollMax(c *Config, value string) error {
-	n, err := whole(value, 0, int(longest.Milliseconds()))
-	c.RunnerPollMax = time.Duration(n) * time.Millisecond
-	if n == 0 {
+	f, ok := amount(value)
+	switch {
+	case !ok || f < 0 || f > float64(longest.Milliseconds()):
+		return fmt.Errorf("is %q: a number from 0 to %d is allowed", value, longest.Milliseconds())
+	case f == 0:
 		c.RunnerPollMax = -1 // for ever
+	default:
+		c.RunnerPollMax = max(time.Duration(f)*time.Millisecond, time.Millisecond)
+	}
+	return nil
+}
+
+func setStopGrace(c *Config, value string) error {
+	n, err := whole(value, 0, 600)
+	c.StopGrace = time.Duration(n) * time.Second
+	if n == 0 {
+		c.StopGrace = -1 // none
 	}
 	return err
 }
@@ -233,7 +286,7 @@ func setMaxLifetime(c *Config, value string) error {
 }
 
 func setMaxReservations(c *Config, value string) error {
-	n, err := whole(value, 1, 1000000)
+	n, err := whole(value, 0, 1000000)
 	if n > maxReservations {
 		c.Warnings = append(c.Warnings, fmt.Sprintf("SHIPFOX_PROVISIONER_MAX_RESERVATIONS is %d: cut to %d, which is all that the API takes", n, maxReservations))
 	}
@@ -267,9 +320,23 @@ func setDockerHost(c *Config, value string) error {
 	return nil
 }
 
+// settleTLS finds the certificates for an engine that https:// names. One that
+// tcp:// names is spoken to without TLS, as the reference does.
+func (c *Config) settleTLS(getenv func(string) string) error {
+	if !strings.HasPrefix(c.DockerHost, "https://") {
+		return nil
+	}
+	if c.DockerCertPath = getenv("DOCKER_CERT_PATH"); c.DockerCertPath == "" {
+		return fmt.Errorf("SHIPFOX_PROVISIONER_DOCKER_HOST is %q: https needs DOCKER_CERT_PATH, a folder with ca.pem, cert.pem and key.pem", c.DockerHost)
+	}
+	return nil
+}
+
 func setExtraHosts(c *Config, value string) error {
 	for pair := range strings.SplitSeq(value, ",") {
-		pair = strings.TrimSpace(pair)
+		if pair = strings.TrimSpace(pair); pair == "" {
+			continue
+		}
 		name, addr, ok := strings.Cut(pair, ":")
 		if !ok || name == "" || addr == "" || addr != "host-gateway" && net.ParseIP(strings.Trim(addr, "[]")) == nil {
 			return fmt.Errorf("holds %q: name:address is needed, the address an IP or host-gateway", pair)
@@ -289,30 +356,18 @@ func setLogOptions(c *Config, value string) error {
 	return nil
 }
 
-// levels are the names that the reference takes, in our log's words.
-var levels = map[string]string{
-	"trace": "trace", "debug": "debug", "info": "info", "warn": "warn", "error": "error", "fatal": "error", "silent": "off",
-}
-
-func setLogLevel(c *Config, value string) error {
-	level, ok := levels[strings.ToLower(value)]
-	if !ok {
-		return fmt.Errorf("is %q: trace, debug, info, warn, error, fatal or silent is allowed", value)
+func boolean(field func(*Config) *bool) func(*Config, string) error {
+	return func(c *Config, value string) error {
+		switch strings.ToLower(value) {
+		case "true", "t", "yes", "y", "on", "1":
+			*field(c) = true
+		case "false", "f", "no", "n", "off", "0":
+			*field(c) = false
+		default:
+			return fmt.Errorf("is %q: true or false is allowed", value)
+		}
+		return nil
 	}
-	c.LogLevel = level
-	return nil
-}
-
-func setPretty(c *Config, value string) error {
-	switch strings.ToLower(value) {
-	case "true", "t", "yes", "y", "on", "1":
-		c.LogPretty = true
-	case "false", "f", "no", "n", "off", "0":
-		c.LogPretty = false
-	default:
-		return fmt.Errorf("is %q: true or false is allowed", value)
-	}
-	return nil
 }
 
 func setBackend(c *Config, value string) error {
