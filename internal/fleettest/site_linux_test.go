@@ -177,6 +177,19 @@ func (s *site) allRunners() (all []client.Runner) {
 	}
 }
 
+// container is the name of the container that a job runs in.
+func (s *site) container(job string) string {
+	s.t.Helper()
+	all := s.allRunners()
+	for _, r := range all {
+		if r.Job == job {
+			return "slipway-" + r.ID
+		}
+	}
+	require.FailNow(s.t, "no runner has the job", "%s of %+v", job, all)
+	return ""
+}
+
 // empty waits until nothing of any runner is left: at the hub, and on the engines
 // of the hosts.
 func (s *site) empty() {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -31,22 +32,31 @@ const leastLaunchDeadline = 30 * time.Second
 
 // templates reads the template file, as this program needs it.
 func (c Config) templates() ([]template.Template, []file.Warning, error) {
-	read, err := file.Load(c.TemplatesFile, file.Options{DefaultImage: c.DefaultImage, AllowedBinds: c.AllowedBinds})
+	data, err := os.ReadFile(c.TemplatesFile)
 	if err != nil {
 		return nil, nil, err
 	}
-	if c.Backend == "docker" {
-		var errs []error
-		for _, t := range read.Templates {
-			if t.Image == "" {
-				errs = append(errs, fmt.Errorf("%s: template %q has no image: name one there, or set SLIPWAY_DEFAULT_IMAGE", c.TemplatesFile, t.Key))
-			}
-		}
-		if err := errors.Join(errs...); err != nil {
-			return nil, nil, err
+	options := file.Options{DefaultImage: c.DefaultImage, AllowedBinds: c.AllowedBinds}
+	read, err := file.Parse(c.TemplatesFile, data, options)
+	if err != nil {
+		return nil, nil, err
+	}
+	if c.Backend != "docker" {
+		return read.Templates, read.Warnings, nil
+	}
+	var errs []error
+	for _, t := range read.Templates {
+		if t.Image == "" {
+			errs = append(errs, fmt.Errorf("%s: template %q has no image: name one there, or set SLIPWAY_DEFAULT_IMAGE", c.TemplatesFile, t.Key))
 		}
 	}
-	return read.Templates, read.Warnings, nil
+	if err := errors.Join(errs...); err != nil {
+		return nil, nil, err
+	}
+	if !c.Isolate {
+		read.Templates, err = asTheReference(read.Templates, c.TemplatesFile, data, options)
+	}
+	return read.Templates, read.Warnings, err
 }
 
 func (c Config) controlPlane(log hclog.Logger) (*shipfox.ControlPlane, error) {
@@ -75,15 +85,31 @@ func (c Config) backend(owner string, generation shipfox.Generation, log hclog.L
 		}
 		return nothingToClose{b}, nil
 	}
-	options := c.DockerLogOptions
-	if options == nil {
-		options = map[string]string{} // the engine's default driver, and not this backend's
+	return docker.New(c.engine(owner, generation, log))
+}
+
+// engine says how containers are made: as the reference makes them where nothing
+// else is set, so that the jobs of its runners find what they found there.
+func (c Config) engine(owner string, generation shipfox.Generation, log hclog.Logger) docker.Config {
+	d := docker.Config{
+		Owner: owner, AdoptOwners: adopted(c.AdoptOwner), Host: c.DockerHost, CertPath: c.DockerCertPath, Schema: schema(generation), PlainNames: true,
+		Network: c.DockerNetwork, ExtraHosts: c.DockerExtraHosts, LogDriver: c.DockerLogDriver, LogOptions: c.DockerLogOptions,
+		AllowedBinds: c.AllowedBinds, Runner: runnerProgram, StopGrace: c.StopGrace, Logger: log.Named("docker"),
 	}
-	return docker.New(docker.Config{
-		Owner: owner, AdoptOwners: adopted(c.AdoptOwner), Host: c.DockerHost, Schema: schema(generation), PlainNames: true,
-		Network: c.DockerNetwork, ExtraHosts: c.DockerExtraHosts, LogDriver: c.DockerLogDriver, LogOptions: options,
-		AllowedBinds: c.AllowedBinds, Runner: runnerProgram, Logger: log.Named("docker"),
-	})
+	if d.LogOptions == nil {
+		d.LogOptions = map[string]string{} // the engine's default driver, and not this backend's
+	}
+	if c.Isolate {
+		return d
+	}
+	if d.Network == "" {
+		d.Network = "default" // the engine's word for its own choice
+	}
+	if d.ExtraHosts == nil {
+		d.ExtraHosts = []string{} // an engine without a bridge refuses host-gateway
+	}
+	d.PidsLimit = -1
+	return d
 }
 
 func adopted(owner string) []string {
