@@ -31,15 +31,19 @@ answers() {
 }
 
 # missing tells the packages that are not there: the engine's, the docker
-# program where Debian has it apart, and the static binary that test images are made of.
+# program where Debian has it apart, and what tests use: the static binary that
+# images are made of, network namespaces, and the check of the install script.
 missing() {
   if ! command -v dockerd >/dev/null; then echo docker.io; fi
   if ! command -v docker >/dev/null && [[ -n $(apt-cache search --names-only '^docker-cli$') ]]; then echo docker-cli; fi
   if ! command -v busybox >/dev/null; then echo busybox-static; fi
+  if ! command -v ip >/dev/null; then echo iproute2; fi
+  if ! command -v shellcheck >/dev/null; then echo shellcheck; fi
 }
 
 install_missing() {
-  if command -v dockerd >/dev/null && command -v docker >/dev/null && command -v busybox >/dev/null; then return 0; fi
+  if command -v dockerd >/dev/null && command -v docker >/dev/null && command -v busybox >/dev/null && command -v ip >/dev/null &&
+    command -v shellcheck >/dev/null; then return 0; fi
   command -v apt-get >/dev/null || die "no engine answers at $host, and this is no Debian machine: install Docker and start it"
   export DEBIAN_FRONTEND=noninteractive
   apt-get update -qq
