@@ -3,7 +3,7 @@ GO       ?= go
 PACKAGES ?= ./...
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
-.PHONY: build test lint bench soak fmt engine
+.PHONY: build test lint bench bench-hub soak fmt engine
 
 # Static programs, in bin/.
 build:
@@ -21,6 +21,10 @@ lint:
 # The figures that the documents quote, as ratios to a floor of the same run.
 bench:
 	$(GO) run ./internal/bench
+
+# The hub's: 1,000 simulated hosts, 20,000 runners; ten minutes.
+bench-hub:
+	$(GO) run ./internal/bench hub-pass hub-launch hub
 
 # The simulation through thousands of seeds of faults.
 soak:

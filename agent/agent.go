@@ -24,6 +24,7 @@ type Agent struct {
 	wake     chan struct{} // to look; of one, so that wakes coalesce
 	running  atomic.Bool
 	removed  bool           // the hub said so, and let us in no more since; connect's own
+	welcomed time.Time      // when the hub let us in last; connect's own
 	deeds    sync.WaitGroup // everything that Run waits for
 }
 

@@ -2,6 +2,7 @@ package agent_test
 
 import (
 	"context"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -72,6 +73,32 @@ func TestASilentHubIsLeft(t *testing.T) {
 }
 
 func TestReconnectsBackOff(t *testing.T) {
+	for _, passing := range []int{429, 502, 503, 504} { // of the hub itself, or of what is in front of it
+		bubble(t, func(t *testing.T) {
+			h := newHub(t)
+			h.refuse = passing
+			out, _ := h.start(memory.New(memory.Config{}))
+			time.Sleep(10 * time.Second)
+			require.Greater(t, len(h.requests), 2, "%d: it may be back in a moment", passing)
+			require.NotContains(t, out.String(), "not a hub")
+			require.Contains(t, out.String(), strconv.Itoa(passing))
+		})
+	}
+	bubble(t, func(t *testing.T) {
+		h := newHub(t)
+		h.swallow = true
+		out, _ := h.start(memory.New(memory.Config{}))
+		time.Sleep(20 * time.Minute)
+		require.Equal(t, 1, strings.Count(out.String(), "no session"), "a dial that times out is no session that lasted")
+	})
+	bubble(t, func(t *testing.T) {
+		h := newHub(t)
+		h.refuse = 404
+		out, _ := h.start(memory.New(memory.Config{}))
+		time.Sleep(10 * time.Minute)
+		require.LessOrEqual(t, len(h.requests), 21, "what is no hub is asked seldom")
+		require.Contains(t, out.String(), "not a hub: status 404")
+	})
 	bubble(t, func(t *testing.T) {
 		h := newHub(t)
 		h.refuse = 503

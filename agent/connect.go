@@ -21,7 +21,8 @@ func (a *Agent) connect(ctx context.Context) {
 	)
 	problem, hurried := "", 0
 	for ctx.Err() == nil {
-		began, token := time.Now(), a.config.Token()
+		a.welcomed = time.Time{}
+		token := a.config.Token()
 		err := a.sessionWith(ctx, token)
 		if ctx.Err() != nil {
 			return
@@ -30,7 +31,7 @@ func (a *Agent) connect(ctx context.Context) {
 			problem = text
 			a.log.Warn("no session with the hub", "err", text)
 		}
-		if time.Since(began) > 20*a.config.RetryMin {
+		if !a.welcomed.IsZero() && time.Since(a.welcomed) > 20*a.config.RetryMin {
 			pause.Reset()
 			problem, hurried = "", 0
 		}

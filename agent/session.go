@@ -44,7 +44,7 @@ func (a *Agent) session(ctx context.Context, token tokens.Token) error {
 		link.Refuse(err)
 		return err
 	}
-	a.removed = false
+	a.removed, a.welcomed = false, time.Now()
 	if a.config.Accepted != nil {
 		a.config.Accepted(token)
 	}
@@ -77,6 +77,8 @@ func (a *Agent) dial(ctx context.Context, token tokens.Token) (*websocket.Conn, 
 	switch {
 	case answer != nil && (answer.StatusCode == http.StatusUnauthorized || answer.StatusCode == http.StatusForbidden):
 		return nil, fmt.Errorf("%w: status %d", ErrUnauthorized, answer.StatusCode)
+	case answer != nil && err != nil && passes(answer.StatusCode):
+		return nil, fmt.Errorf("connect to the hub: status %d: it starts, stops or is busy, or a proxy can't reach it", answer.StatusCode)
 	case answer != nil && err != nil:
 		return nil, fmt.Errorf("%w: status %d", ErrNoHub, answer.StatusCode)
 	case err != nil:
@@ -86,6 +88,12 @@ func (a *Agent) dial(ctx context.Context, token tokens.Token) (*websocket.Conn, 
 		return nil, fmt.Errorf("%w: it does not speak %s", ErrNoHub, wire.Subprotocol)
 	}
 	return conn, nil
+}
+
+// passes says of an answer that a hub will give another one soon: its own 503, and
+// what a proxy says of a hub that is away.
+func passes(status int) bool {
+	return status >= http.StatusInternalServerError || status == http.StatusTooManyRequests
 }
 
 // greet says who we are, and reads the terms.

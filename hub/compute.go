@@ -27,7 +27,11 @@ type compute struct {
 	scaleSets *scalesets.Registry
 	fleet     *fleet.Fleet
 	loops     map[string]*provisioner.Loop // by plane
-	foreign   provisioner.ControlPlane     // the Shipfox API's, or nil
+	// followRunners stores the events of runners until its context ends.
+	followRunners func(context.Context) error
+	// unwant has the queue know that runners are to end, and why.
+	unwant  func(ctx context.Context, runners []string, reason string) error
+	foreign provisioner.ControlPlane // the Shipfox API's, or nil
 
 	mu      sync.Mutex
 	problem map[string]string // by plane: why its loop does not run
@@ -35,6 +39,9 @@ type compute struct {
 
 func (h *Hub) openCompute(ctx context.Context) error {
 	c := &compute{log: h.log.Named("compute"), loops: map[string]*provisioner.Loop{}, problem: map[string]string{}}
+	c.unwant = func(ctx context.Context, runners []string, reason string) error {
+		return h.guard.Do(func() error { return h.queue.Unwant(ctx, runners, reason) })
+	}
 	var err error
 	c.hosts, err = hosts.New(ctx, hosts.Config{
 		Store: h.store, Queue: h.queue, PublicURL: h.cfg.PublicURL, InsecureHTTP: h.cfg.InsecureHTTP,
@@ -54,11 +61,12 @@ func (h *Hub) openCompute(ctx context.Context) error {
 	}
 	c.fleet, err = fleet.New(fleet.Config{
 		Authenticate: c.hosts.Authenticate, Store: c.hosts.Records(), Heartbeat: h.cfg.Heartbeat, LostAfter: h.cfg.LostAfter,
-		Credential: c.scaleSets.Credential, Sessions: c.session, Logger: h.log.Named("fleet"),
+		SealKey: h.vault.Derive("runners on hosts"), Credential: c.scaleSets.Credential, Sessions: c.session, Logger: h.log.Named("fleet"),
 	})
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
+	c.followRunners = func(ctx context.Context) error { return h.events.FollowRunners(ctx, c.fleet) }
 	if !h.cfg.LocalAgentToken.IsZero() {
 		if _, err := c.hosts.LocalAgent(ctx, h.cfg.LocalAgentToken, hosts.LocalName); err != nil {
 			return err
@@ -79,7 +87,7 @@ func (h *Hub) openCompute(ctx context.Context) error {
 func (h *Hub) openLoops(ctx context.Context) error {
 	c := h.compute
 	own, err := h.queue.ControlPlane(ctx, queue.ControlPlaneConfig{
-		Name: "fleet", RunnerURL: h.runnerURLForHosts(), ProviderKind: "fleet", MaxLifetime: h.cfg.RunnerMaxLifetime,
+		Name: "fleet", RunnerAt: h.runnerURLForHosts, ProviderKind: "fleet", MaxLifetime: h.cfg.RunnerMaxLifetime,
 	})
 	if err != nil {
 		return err
@@ -111,12 +119,16 @@ func (c *compute) openLoop(ctx context.Context, plane string, control provisione
 		return err
 	}
 	limits := provisioner.Limits{LaunchParallelism: h.cfg.LaunchParallelism}
+	if plane == scalesets.ControlPlaneQueue {
+		limits.KeepAlive = queueKeepAlive
+	}
 	if h.cfg.RunnerMaxLifetime > 0 {
 		limits.MaxLifetime = h.cfg.RunnerMaxLifetime + time.Minute
 	}
 	loop, err := provisioner.New(provisioner.Config{
 		ControlPlane: control, Backend: c.fleet.View(plane), Templates: templates, Limits: limits,
 		Logger: h.log.Named("loop").With("control_plane", plane), Metrics: metrics, DrainTimeout: h.cfg.DrainTimeout,
+		SoleOwner: true, // by the lock on the data folder
 	})
 	if err != nil {
 		return err
@@ -124,6 +136,11 @@ func (c *compute) openLoop(ctx context.Context, plane string, control provisione
 	c.loops[plane] = loop
 	return nil
 }
+
+// queueKeepAlive is how often the hub's own queue is told again of runners that
+// live on. It knows them by itself, and forgets those that it has not heard of for
+// a day: to write thousands of rows every half a minute would be for nothing.
+const queueKeepAlive = 10 * time.Minute
 
 // runnerURLForHosts is where runners on other hosts reach the hub.
 func (h *Hub) runnerURLForHosts() string {
@@ -190,15 +207,29 @@ func (c *compute) apply(ctx context.Context) error {
 	return nil
 }
 
+// Retire ends runners as soon as they have no job. One on a host that is away is
+// looked at when the host is back.
+func (c *compute) Retire(runners []string, reason string) {
+	for _, loop := range c.loops {
+		loop.Retire(runners, reason)
+	}
+}
+
 // Terminate ends runners, as an operator asks: those that a loop sees by its own
 // order, report included; those on a host that is away by the fleet's, which
 // remembers it until the host is back.
+//
+// The queue is told first: so the reason is that of the jobs, too, and what a restart
+// of the hub finds undone is done then.
 func (c *compute) Terminate(runners []string, reason string) {
+	ctx, cancel := context.WithTimeout(context.Background(), writeTimeout)
+	defer cancel()
+	if err := c.unwant(ctx, runners, reason); err != nil {
+		c.log.Error("note why runners end", "reason", reason, "err", err)
+	}
 	for _, loop := range c.loops {
 		loop.Terminate(runners, reason)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), writeTimeout)
-	defer cancel()
 	listing, err := c.fleet.List(ctx)
 	if err != nil {
 		return // it does not run
@@ -208,9 +239,14 @@ func (c *compute) Terminate(runners []string, reason string) {
 		asked[id] = true
 	}
 	for _, r := range listing.Runners {
-		if asked[r.ID] && r.State == backend.Unknown {
+		switch {
+		case !asked[r.ID]:
+		case r.State == backend.Unknown:
 			err := c.fleet.Remove(ctx, r.ID) // not awaited: it is done on the host's return
 			c.log.Info("the runner is removed when its host is back", "runner", r.ID, "host", r.Host, "reason", reason, "told", err)
+		case r.State == backend.Failed: // the loop keeps it for a post-mortem
+			err := c.fleet.Remove(ctx, r.ID)
+			c.log.Info("the failed runner is removed", "runner", r.ID, "host", r.Host, "reason", reason, "err", err)
 		}
 	}
 }
@@ -230,6 +266,13 @@ func (c *compute) run(ctx context.Context, fail func()) error {
 	})
 	under.Go(func() { _ = c.hosts.Run(inner) })
 	under.Go(func() { c.follow(inner) })
+	under.Go(func() {
+		select { // what a fleet that is not there yet does not tell is not gone
+		case <-c.fleet.Opened():
+			_ = c.followRunners(inner)
+		case <-inner.Done():
+		}
+	})
 	select {
 	case <-c.fleet.Opened():
 		for plane, loop := range c.loops {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/slipway-ci/slipway/hub/hosts"
 	"github.com/slipway-ci/slipway/tokens"
 )
 
@@ -150,7 +151,7 @@ const renewInterval = 10 * time.Second
 
 func (c Config) validate() error {
 	bad := func(field, format string, args ...any) error {
-		return fmt.Errorf("%w: %s %s", ErrConfig, field, fmt.Sprintf(format, args...))
+		return fmt.Errorf("%w: %s %w", ErrConfig, field, fmt.Errorf(format, args...))
 	}
 	if c.DataDir == "" {
 		return bad("DataDir", "is empty")
@@ -175,6 +176,9 @@ func (c Config) validate() error {
 			return bad("RunnerURL", "is %q: an http or https URL without a query is needed", c.RunnerURL)
 		}
 	}
+	if err := hosts.CheckPublicURL(c.PublicURL, c.InsecureHTTP); err != nil {
+		return bad("PublicURL", "%w", err)
+	}
 	return c.validateLimits(bad)
 }
 
@@ -191,6 +195,8 @@ func (c Config) validateLimits(bad func(field, format string, args ...any) error
 		}
 	}
 	switch {
+	case c.Shipfox.URL != "" && c.Shipfox.Token.IsZero():
+		return bad("Shipfox.Token", "is empty: a provisioner's token is needed")
 	case c.Shipfox.URL != "" && c.Shipfox.Token.Kind() != tokens.Provisioner:
 		return bad("Shipfox.Token", "is %s: a provisioner's token is needed", c.Shipfox.Token)
 	case !c.LocalAgentToken.IsZero() && c.LocalAgentToken.Kind() != tokens.Agent:

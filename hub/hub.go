@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"github.com/hashicorp/go-hclog"
@@ -62,7 +63,7 @@ func Open(ctx context.Context, cfg Config) (_ *Hub, err error) {
 			_ = h.Close()
 		}
 	}()
-	for _, open := range []func(context.Context) error{h.openData, h.openCompute, h.listen, h.openLoops} {
+	for _, open := range []func(context.Context) error{h.openCertificate, h.openData, h.openCompute, h.listen, h.openLoops} {
 		if err := open(ctx); err != nil {
 			return nil, err
 		}
@@ -137,7 +138,7 @@ func (h *Hub) URL() string {
 // RunnerAddrs are the addresses that serve the routes of runners alone now.
 func (h *Hub) RunnerAddrs() []net.Addr {
 	var out []net.Addr
-	for _, l := range append(h.runners, h.bridges.list()...) {
+	for _, l := range slices.Concat(h.runners, h.bridges.list()) {
 		out = append(out, l.addr())
 	}
 	return out

@@ -33,12 +33,15 @@ func (l *listener) Close() error {
 	return l.err
 }
 
-func (h *Hub) listen(context.Context) (err error) {
+// openCertificate comes first: a start that can't be makes nothing.
+func (h *Hub) openCertificate(context.Context) (err error) {
 	if h.cfg.TLSCert != "" {
-		if h.certificate, err = openCertificate(h.cfg.TLSCert, h.cfg.TLSKey, h.log); err != nil {
-			return err
-		}
+		h.certificate, err = openCertificate(h.cfg.TLSCert, h.cfg.TLSKey, h.log)
 	}
+	return err
+}
+
+func (h *Hub) listen(context.Context) (err error) {
 	if h.main, err = bind(h.cfg.Listen); err != nil {
 		return err
 	}

@@ -165,7 +165,7 @@ func (l *ledger) retired(runners []*Runner, ids []string, reason string, now tim
 		if done[r.ID] {
 			r.Retired, r.Removing, r.Retry = true, reason, time.Time{}
 			l.retryDone(r.ID)
-			if lane := l.lanes[r.Template]; lane != nil && reason != ReasonIdle && !r.halfMade() {
+			if lane := l.lanes[r.Template]; lane != nil && reason != ReasonIdle && r.Unneeded == "" && !r.halfMade() {
 				r.judged = true
 				l.crashed(r.Template, lane, r.Begun, reason+": it never registered", now)
 			}

@@ -28,6 +28,12 @@ type Config struct {
 	// Metrics gets measurements; nil discards.
 	Metrics Metrics
 
+	// SoleOwner: nobody else can launch under our owner's id. What is found later than
+	// at the start and was not launched here is then what the backend has found again: it
+	// is adopted, no sign of another loop, and no evidence against its template. A backend
+	// whose hosts may lie needs that; default false.
+	SoleOwner bool
+
 	// Limits are the numbers that planning needs.
 	Limits
 
@@ -101,7 +107,7 @@ const (
 	crashWindow      = 30 * time.Second       // "soon after start"
 	idleCrashes      = 3                      // clean exits without a job in a row that count as a crash
 	conflictPatience = time.Minute            // of an owner conflict until launching stops
-	outboxLimit      = 5000                   // events
+	outboxLimit      = 50_000                 // events; each runner of a large fleet tells one when it is adopted
 	reportBatch      = 1000                   // events a report; the Shipfox API's limit
 	rememberGivenUp  = 10000                  // ids
 )

@@ -124,21 +124,6 @@ func (l *ledger) takeFacts(facts []Fact, asOf, now time.Time) (changed bool) {
 	return changed
 }
 
-// terminate takes in that an operator wants the runners gone.
-func (l *ledger) terminate(ids []string, reason string) (known []string) {
-	for _, id := range ids {
-		r := l.runners[id]
-		if r == nil {
-			continue
-		}
-		known = append(known, id)
-		if !r.Fact.Unwanted {
-			r.Fact.Unwanted, r.Fact.Reason, r.Retry = true, reason, time.Time{}
-		}
-	}
-	return known
-}
-
 func merge(before, news Fact) Fact {
 	if before.Registered == Yes {
 		news.Registered = Yes

@@ -18,6 +18,7 @@ import (
 type ledger struct {
 	snap    Snapshot // what decisions see; Now and Runners are filled in by snapshot
 	started time.Time
+	sole    bool // nobody else launches under our owner's id
 	metrics Metrics
 
 	runners map[string]*Runner
@@ -63,7 +64,7 @@ type note struct {
 
 func newLedger(c Config, now time.Time) *ledger {
 	l := &ledger{
-		started: now, metrics: c.Metrics,
+		started: now, sole: c.SoleOwner, metrics: c.Metrics,
 		runners: map[string]*Runner{}, lanes: map[string]*lane{}, outbox: newOutbox(),
 		problems: map[string]string{}, repeats: map[string]int{}, granted: map[string]taken{}, retries: map[string]*backoff.ExponentialBackOff{},
 		snap: Snapshot{Limits: c.Limits, Targets: map[string]Target{}, Woken: true, Able: abilities(c)},

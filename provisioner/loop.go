@@ -62,12 +62,42 @@ func (l *Loop) SetTemplates(templates []template.Template) error {
 // observed; it is lost with the process. reason is a word. It returns those of the
 // ids that the loop knows of: none before Run and after it.
 func (l *Loop) Terminate(runners []string, reason string) (known []string) {
+	return l.mark(runners, func(r *Runner) {
+		if !r.Fact.Unwanted {
+			r.Fact.Unwanted, r.Fact.Reason, r.Retry = true, reason, time.Time{}
+		}
+	})
+}
+
+// Retire asks for the end of runners as soon as each is known to have no job: it is
+// retired first, so that it never gets one. Busy ones go on. Without a control plane
+// that can retire nothing comes of it. Otherwise it is as Terminate.
+func (l *Loop) Retire(runners []string, reason string) (known []string) {
+	return l.mark(runners, func(r *Runner) {
+		if r.Unneeded == "" {
+			r.Unneeded, r.Retry = reason, time.Time{}
+		}
+	})
+}
+
+// mark has the planner do something to runners, and gives those that it knows.
+func (l *Loop) mark(runners []string, do func(*Runner)) (known []string) {
 	if !l.running.Load() {
 		return nil
 	}
 	answer := make(chan []string, 1)
+	apply := func(ledger *ledger, _ time.Time) {
+		var known []string
+		for _, id := range runners {
+			if r := ledger.runners[id]; r != nil {
+				known = append(known, id)
+				do(r)
+			}
+		}
+		answer <- known
+	}
 	select {
-	case l.queries <- func(ledger *ledger, _ time.Time) { answer <- ledger.terminate(runners, reason) }:
+	case l.queries <- apply:
 		return <-answer
 	case <-l.ended:
 		return nil

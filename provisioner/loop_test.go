@@ -303,6 +303,35 @@ func TestAnOperatorEndsARunner(t *testing.T) {
 	})
 }
 
+func TestAnOperatorRetiresWhatHasNoJob(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		k := knowing{newPlane()}
+		w := startWith(t, k.plane, k, func(c *provisioner.Config, e *memory.Config) {
+			e.Behaviour = func(backend.Spec) memory.Program { return memory.Program{} }
+			c.IdleTimeout = time.Hour
+		})
+		defer w.stop()
+		k.grant("r1", 3, "linux")
+		w.after(5 * time.Second)
+		ids := w.ids()
+		require.Len(t, ids, 3)
+		busy, idle, unknown := ids[0], ids[1], ids[2]
+		k.know(provisioner.Fact{Runner: busy, Registered: provisioner.Yes, Busy: provisioner.Yes})
+		k.know(provisioner.Fact{Runner: idle, Registered: provisioner.Yes, Busy: provisioner.No})
+		w.after(20 * time.Second)
+		require.Equal(t, ids, w.loop.Retire(append(ids, "unknown"), "host-draining"))
+		w.after(5 * time.Second)
+		require.ElementsMatch(t, []string{busy, unknown}, w.ids(), "what has a job, or may have one, goes on")
+		require.Equal(t, []string{idle}, k.retired)
+		require.Equal(t, "host-draining", k.lastEvent().Reason)
+		require.NotContains(t, w.log.String(), "backing off", "it was no crash")
+
+		k.know(provisioner.Fact{Runner: unknown, Registered: provisioner.Yes, Busy: provisioner.No})
+		w.after(20 * time.Second)
+		require.Equal(t, []string{busy}, w.ids(), "the wish stays")
+	})
+}
+
 func TestWithoutTemplatesNothingIsAskedFor(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		p := newPlane()

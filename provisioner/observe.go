@@ -88,7 +88,10 @@ func (l *ledger) adopt(seen *backend.Runner, first bool, now time.Time) *Runner 
 	if known && made.Before(now) {
 		r.Born = made
 	}
-	if known && made.After(l.started) && !first && seen.State.HoldsSlot() {
+	if l.sole && !first {
+		r.judged = true
+	}
+	if known && made.After(l.started) && !first && !l.sole && seen.State.HoldsSlot() {
 		if now.Sub(l.rivals.last) >= conflictPatience {
 			l.rivals.first = now
 		}

@@ -99,6 +99,8 @@ func (p *plan) endAlive(r *Runner) {
 	case p.due(r.Born.Add(r.MaxLifetime)):
 		p.remove(r, ReasonMaxLifetime)
 	case r.Seen == nil:
+	case r.Unneeded != "" && !r.IdleSince.IsZero() && p.s.Able.Retire:
+		p.retire(r, r.Unneeded)
 	case r.Seen.State == backend.Starting && p.passed(r.StateSince.Add(p.s.Limits.LaunchDeadline)):
 		p.endHalfMade(r)
 	case r.Seen.State == backend.Stopping && p.due(r.StateSince.Add(p.s.Limits.StopDeadline)):

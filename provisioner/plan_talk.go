@@ -8,20 +8,33 @@ import (
 // report tells of live runners again now and then, and sends what waits in the
 // outbox, one report at a time.
 func (p *plan) report() {
-	var again []string
-	for _, r := range p.s.Runners {
-		quiet := p.s.Limits.KeepAlive > 0 && !p.s.Stopping && r.HoldsSlot() && r.Told == EventRunning && r.Untold == 0
-		if quiet && p.due(r.ToldAt.Add(p.s.Limits.KeepAlive)) {
-			again = append(again, r.ID)
-		}
-	}
+	again := p.quiet(p.s.ReportBatch - p.s.Outbox)
 	if len(again) > 0 {
 		p.do(Action{Do: DoKeepAlive, Runners: again, Reason: "still running"})
 	}
+	waiting := p.s.Outbox + len(again)
 	r := p.s.Report
-	if p.s.Outbox > 0 && !r.Busy && p.due(r.Next) {
-		p.do(Action{Do: DoReport, Count: min(p.s.Outbox, p.s.ReportBatch), Reason: fmt.Sprintf("%d events wait", p.s.Outbox)})
+	if waiting > 0 && !r.Busy && p.due(r.Next) {
+		p.do(Action{Do: DoReport, Count: min(waiting, p.s.ReportBatch), Reason: fmt.Sprintf("%d events wait", waiting)})
 	}
+}
+
+// quiet are live runners that were not told of for long: at most so many, what one
+// report has room for. Of thousands the rest follows when it was accepted: neither
+// news waits behind them all, nor do they crowd each other out of the outbox.
+func (p *plan) quiet(most int) (ids []string) {
+	if p.s.Limits.KeepAlive <= 0 || p.s.Stopping {
+		return nil
+	}
+	for _, r := range p.s.Runners {
+		if len(ids) >= most {
+			break
+		}
+		if r.HoldsSlot() && r.Told == EventRunning && r.Untold == 0 && p.due(r.ToldAt.Add(p.s.Limits.KeepAlive)) {
+			ids = append(ids, r.ID)
+		}
+	}
+	return ids
 }
 
 // list observes the backend: on a hint, and on a slow tick.

@@ -73,6 +73,8 @@ type Runner struct {
 	FactAt time.Time
 	// Working: by the newest facts it has a job. Fact remembers that it ever had one.
 	Working bool
+	// Unneeded is why an operator wants it gone as soon as it has no job; empty: nobody does.
+	Unneeded string
 	// IdleSince is since when it has been known to be registered and without a
 	// job; zero while it is not.
 	IdleSince time.Time

@@ -46,7 +46,7 @@ var faults = []fault{
 	{hosts.ErrNotBound, http.StatusServiceUnavailable, "stopping", "the hub has no fleet now: ask again later"},
 
 	{scalesets.ErrNotFound, http.StatusNotFound, "not-found", "there is none with this name"},
-	{scalesets.ErrExists, http.StatusConflict, "name-taken", "there is a scale set with this name"},
+	{scalesets.ErrExists, http.StatusConflict, "name-taken", "there is a scale set with this name: edit it, or choose another name"},
 	{scalesets.ErrStale, http.StatusPreconditionFailed, "stale", ""},
 	{scalesets.ErrInUse, http.StatusConflict, "credential-in-use", ""},
 

@@ -176,14 +176,14 @@ func (s *Server) removeHost(ctx context.Context, in *removeHostInput) (*struct{}
 	if err != nil {
 		return nil, err
 	}
-	if version != anyVersion && version != h.Version {
-		return nil, stale("host "+h.Name, h.Version)
-	}
 	d := deedOf(ctx)
 	d.object = "host/" + h.Name
 	d.set("force", in.Force)
 	d.detail = "id " + h.ID
-	err = s.store(func() error { return s.Hosts.Remove(ctx, h.ID, in.Force) })
+	err = s.store(func() error { return s.Hosts.Remove(ctx, h.ID, version, in.Force) })
+	if errors.Is(err, hosts.ErrStale) {
+		return nil, s.staleHost(ctx, h.ID)
+	}
 	return nil, s.problem(err)
 }
 

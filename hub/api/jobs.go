@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"time"
@@ -23,7 +24,7 @@ func jobOf(j queue.Job) Job {
 	return Job{
 		ID: j.ID, Name: j.Name, Labels: orEmpty(j.Labels), Run: j.Run, Command: j.Command, EnvNames: orEmpty(j.EnvNames),
 		TimeoutSeconds: j.Timeout.Seconds(), Retries: j.Retries, Status: string(j.State), Reason: j.Reason, Attempt: j.Attempt,
-		ExitCode: j.ExitCode, LogBytes: j.LogBytes, Runner: j.Runner, CreatedAt: j.CreatedAt,
+		ExitCode: j.ExitCode, LogBytes: j.LogBytes, Runner: cmp.Or(j.RunnerName, j.Runner), CreatedAt: j.CreatedAt,
 		StartedAt: orNull(j.StartedAt), FinishedAt: orNull(j.FinishedAt), CancelledAt: orNull(j.CancelRequestedAt),
 	}
 }

@@ -18,7 +18,7 @@ type Hosts interface {
 	Host(ctx context.Context, nameOrID string) (hosts.Host, error)
 	Hosts(ctx context.Context, filter hosts.Filter) (list []hosts.Host, next string, err error)
 	Edit(ctx context.Context, nameOrID string, ifVersion int64, change hosts.Change) (hosts.Host, error)
-	Remove(ctx context.Context, nameOrID string, force bool) error
+	Remove(ctx context.Context, nameOrID string, ifVersion int64, force bool) error
 
 	Cordon(ctx context.Context, nameOrID string) (hosts.Host, error)
 	Uncordon(ctx context.Context, nameOrID string) (hosts.Host, error)

@@ -139,10 +139,12 @@ func (s *Server) stopRunner(ctx context.Context, in *runnerInput) (*oneRunner, e
 	d.set("scale_set", r.Labels[provisioner.LabelTemplate])
 	if r.State.Ended() {
 		d.detail = "it had ended already"
-	} else {
+	}
+	shown, err := s.showRunner(ctx, in) // before it may be gone
+	if r.State != backend.Exited {      // one that failed is kept for people to look at, until now
 		s.Terminator.Terminate([]string{r.ID}, reasonStopped)
 	}
-	return s.showRunner(ctx, in)
+	return shown, err
 }
 
 // reasonStopped is why a runner ended that somebody stopped.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/slipway-ci/slipway/hub/scalesets"
 	"github.com/slipway-ci/slipway/provisioner"
+	"github.com/slipway-ci/slipway/template/file"
 	"github.com/slipway-ci/slipway/tokens"
 )
 
@@ -30,6 +31,7 @@ func (s *Server) scaleSetRoutes() {
 	apply := operation("apply-scale-sets", http.MethodPost, "scale-sets/apply", "Make the scale sets those of a YAML file: all of it happens, or nothing", invalid, failed)
 	apply.Description = "If-Match takes the revision of a diff (dry_run) that somebody agreed to, as an ETag: 412 if anything was edited since."
 	apply.SkipValidateBody = true
+	apply.MaxBodyBytes = file.MaxScaleSetsSize
 	apply.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{typeYAML: {Schema: &huma.Schema{Type: "string"}}}}
 	register(s, operator("scale-set"), apply, s.applyScaleSets)
 	export := operation("export-scale-sets", http.MethodGet, "scale-sets/export", "All scale sets as the YAML file that apply takes")

@@ -115,6 +115,9 @@ func TestApplyAndExport(t *testing.T) {
 	w.into(200, apply("", strings.Replace(file, "max: 10", "max: 11", 1)), &diff)
 	w.problem(412, "stale", apply("", file, "If-Match", agreed))
 	w.problem(412, "stale", apply("", file, "If-Match", `"x"`))
+	large := file + strings.Repeat("# "+strings.Repeat("x", 1<<10)+"\n", 3<<10)
+	require.Equal(t, 200, apply("?dry_run=true", large).status, "a file may be larger than other bodies")
+	w.problem(413, "too-large", apply("", large+large))
 
 	a := w.do("GET", "scale-sets/export", nil, "Accept", "application/yaml")
 	require.Equal(t, 200, a.status)

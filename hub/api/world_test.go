@@ -41,6 +41,8 @@ type loop struct {
 	ending []string
 }
 
+func (l *loop) Retire([]string, string) {}
+
 func (l *loop) Terminate(runners []string, _ string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -85,13 +85,15 @@ func (f *Fleet) see(h *host, id string, seen *wire.Runner) {
 		r = nil
 	}
 	if r != nil && r.host != h { // believed about its own only
-		if !h.foreign[id] {
-			f.say(hclog.Warn, "a host tells of another's runner", "host", h.name(), "runner", id)
-		}
-		h.foreign[id] = true
+		f.distrust(h, seen)
 		return
 	}
 	kept := *seen // of its own: the rest of the list is not to be kept with it
+	if (r == nil || r.labels == nil) && !f.believes(h, kept.State, f.unseal(h.ID, id, kept.Labels)) {
+		f.distrust(h, seen)
+		return
+	}
+	delete(h.foreign, id)
 	told := unstamp(kept.Labels)
 	switch {
 	case r == nil:

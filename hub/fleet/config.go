@@ -62,6 +62,11 @@ type Config struct {
 	// best first; default sysbox-runc, kata-runtime, runsc.
 	IsolatedRuntimes []string
 
+	// SealKey makes the seals of runners, see LabelSeal: with it a host is believed to
+	// have no runners but those that it was given. Default: an agent is believed whatever
+	// runners it tells of that no other host has.
+	SealKey []byte
+
 	// Credential gives what the registry of the image takes, for a launch of the
 	// template; nil: none. It is asked just before what needs it is sent, and what
 	// it gives is not kept. Default: none for any.

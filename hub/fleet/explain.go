@@ -48,7 +48,7 @@ func (r *rules) words(h *host, a *ask, o obstacle) string {
 	case blind:
 		detail = h.blind
 	case platform:
-		detail = fmt.Sprintf("%s/%s, and %s/%s is asked for", h.facts.OS, h.facts.Arch, a.os, a.arch)
+		detail = fmt.Sprintf("%s/%s, and %s is asked for", h.facts.OS, h.facts.Arch, strings.Trim(a.os+"/"+a.arch, "/"))
 	case noRuntime:
 		asked := a.runtime
 		if asked == "" {

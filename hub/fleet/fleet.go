@@ -47,6 +47,7 @@ type Fleet struct {
 	unsaved    *batch
 	notes      []note // for the log, once the lock is given back
 	events     events
+	talk       map[string]*talk // by host
 
 	greeting map[*websocket.Conn]string // connections without their hello, and whose
 	waiting  map[string]int             // how many of them are the host's
@@ -61,7 +62,7 @@ func New(config Config) (*Fleet, error) {
 	f := &Fleet{
 		config: config, log: config.Logger, poked: make(chan struct{}, 1), opened: make(chan struct{}),
 		hosts: map[string]*host{}, runners: map[string]*record{}, sorted: true, asks: map[string]*ask{}, changed: make(chan struct{}), unsaved: newBatch(),
-		greeting: map[*websocket.Conn]string{}, waiting: map[string]int{}, events: newEvents(),
+		greeting: map[*websocket.Conn]string{}, waiting: map[string]int{}, events: newEvents(), talk: map[string]*talk{},
 		rules: rules{overcommitCPU: config.OvercommitCPU, overcommitMemory: config.OvercommitMemory, isolated: slices.Clone(config.IsolatedRuntimes)},
 	}
 	for _, h := range config.Hosts {

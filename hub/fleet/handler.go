@@ -104,8 +104,16 @@ func (f *Fleet) sendAway(conn *websocket.Conn, id string) {
 	if _, err := f.hello(link, conn, "removed "+id); err != nil {
 		why = err
 	}
-	f.log.Info("agent turned away", "host", id, "err", tokens.Redact(why.Error()))
+	f.turnedAway(hclog.Info, id, why)
 	link.Refuse(why)
+}
+
+func (f *Fleet) turnedAway(level hclog.Level, id string, why error) {
+	f.mu.Lock()
+	defer f.unlock()
+	if f.talks(id) {
+		f.say(level, "agent turned away", "host", id, "err", tokens.Redact(why.Error()))
+	}
 }
 
 // hello reads the first frame. Of one host only a few connections may owe it.
@@ -130,7 +138,7 @@ func (f *Fleet) serve(ctx context.Context, conn *websocket.Conn, id string) {
 		s, err = f.register(link, id, hello.Hello)
 	}
 	if err != nil {
-		f.log.Warn("agent turned away", "host", id, "err", tokens.Redact(err.Error()))
+		f.turnedAway(hclog.Warn, id, err)
 		link.Refuse(err)
 		return
 	}
@@ -149,7 +157,7 @@ func (f *Fleet) register(link *wire.Link, id string, hello *wire.Greeting) (*ses
 	if other := f.claimed(h, hello); other != nil {
 		h.conflict, h.conflictAt = other.ID, now
 		f.notify()
-		return nil, fmt.Errorf("%w: its engine is told as another's too: hosts %s and %s", wire.ErrDuplicated, h.name(), other.name())
+		return nil, fmt.Errorf("%w: %s", wire.ErrDuplicated, h.clash(other, hello))
 	}
 	if before := h.session; before != nil {
 		before.link.Bye(wire.ErrSuperseded)
@@ -163,6 +171,7 @@ func (f *Fleet) register(link *wire.Link, id string, hello *wire.Greeting) (*ses
 	clear(h.prepared)
 	s := &session{fleet: f, host: h, link: link, epoch: h.epoch, needsUpdate: !ok, pending: map[uint64]*call{}, chores: make(chan struct{}, 1)}
 	h.session = s
+	link.Share(h.budget)
 	terms := &wire.Terms{Epoch: s.epoch, HeartbeatMS: f.config.Heartbeat.Milliseconds(), NeedsUpdate: !ok, Hub: f.config.Version}
 	if ok {
 		terms.Protocol = version
@@ -170,7 +179,9 @@ func (f *Fleet) register(link *wire.Link, id string, hello *wire.Greeting) (*ses
 	f.emit(SessionEvent{
 		Kind: Connected, Host: h.ID, Epoch: s.epoch, Agent: h.agent, Engine: h.engine, Version: h.version, NeedsUpdate: !ok, Facts: h.facts,
 	})
-	f.say(hclog.Info, "agent connected", "host", h.name(), "epoch", s.epoch, "version", hello.Version, "needs_update", !ok)
+	if f.talks(h.ID) {
+		f.say(hclog.Info, "agent connected", "host", h.name(), "epoch", s.epoch, "version", hello.Version, "needs_update", !ok)
+	}
 	f.notify()
 	_, err := link.Send(wire.Frame{Type: wire.Welcome, Welcome: terms})
 	return s, err
@@ -197,6 +208,17 @@ func (f *Fleet) claimed(h *host, hello *wire.Greeting) *host {
 		}
 	}
 	return nil
+}
+
+// clash says in words what claimed found.
+func (h *host) clash(other *host, hello *wire.Greeting) string {
+	switch {
+	case other != h:
+		return fmt.Sprintf("its engine is told as another's too: hosts %s and %s", h.name(), other.name())
+	case h.Agent != "" && h.Agent != hello.Agent:
+		return fmt.Sprintf("host %s is another agent's: if this one is meant, run a line of slipway hosts reenrol %s", h.name(), h.name())
+	}
+	return fmt.Sprintf("host %s is bound to another engine: if that was replaced, run a line of slipway hosts reenrol %s", h.name(), h.name())
 }
 
 // mostGreeting is how many connections of one host may be without their hello.

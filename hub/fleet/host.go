@@ -27,6 +27,7 @@ type host struct {
 	conflict               string    // the other host, or the same id
 	conflictAt             time.Time // when it was last turned away
 	foreign                map[string]bool
+	budget                 *wire.Budget // of all its connections
 
 	runners   map[string]*record
 	counted   bool // the tally is of now
@@ -55,7 +56,7 @@ type tally struct {
 func newHost(id string, now time.Time) *host {
 	return &host{
 		Host: Host{ID: id}, since: now, runners: map[string]*record{}, failures: map[string]*failure{}, exhausted: map[string]*pause{},
-		prepared: map[string]bool{}, preparing: map[string]*flight{}, tally: tally{templates: map[string]int{}},
+		foreign: map[string]bool{}, budget: wire.NewBudget(), prepared: map[string]bool{}, preparing: map[string]*flight{}, tally: tally{templates: map[string]int{}},
 	}
 }
 

@@ -152,7 +152,7 @@ func (f *Fleet) frame(r *record, l *launch) (wire.Frame, error) {
 		return wire.Frame{}, fmt.Errorf("host %s: %w: it is %s", r.host.name(), errNotSent, noRuntime)
 	}
 	spec := *l.spec
-	spec.Runtime, spec.GPUIDs, spec.Labels = runtime, r.share.GPUs, r.share.stamped(spec.Labels)
+	spec.Runtime, spec.GPUIDs, spec.Labels = runtime, r.share.GPUs, f.sealed(r.host.ID, r.id, r.share.stamped(spec.Labels))
 	return wire.Frame{Type: wire.Launch, Spec: &spec}, nil
 }
 

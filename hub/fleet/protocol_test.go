@@ -161,6 +161,22 @@ func TestAFullListDecides(t *testing.T) {
 	})
 }
 
+// What breaks the protocol is told so as a first frame, too: the agent is to come
+// back seldom.
+func TestHostileHellos(t *testing.T) {
+	for name, text := range map[string]string{
+		"not JSON": "hello?", "no protocol": `{"type":"hello","hello":{"agent":"agent-a"}}`, "no hello": `{"type":"runners","runners":{"last":true}}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				w := newWorld(t, fleet.Config{}, memory.Config{}, "a")
+				p := w.peer("a", text)
+				require.Equal(t, wire.Violation, p.farewell())
+			})
+		})
+	}
+}
+
 // What an agent by hand may try, and how it ends.
 func TestHostileFrames(t *testing.T) {
 	long := strings.Repeat("x", wire.MaxFrame)
@@ -323,7 +339,8 @@ func TestOneEngineUnderTwoHosts(t *testing.T) {
 
 		p := w.peer("a", `{"type":"hello","hello":{"protocol":1,"agent":"agent-a","engine":"another","facts":{}}}`)
 		require.Equal(t, wire.Duplicated, p.farewell(), "a second engine under one host")
-		require.Equal(t, "host-duplicated: with a", w.host("a").Problem)
+		require.Equal(t, "host-duplicated: it was told with another agent or engine than it is bound to", w.host("a").Problem)
+		require.Contains(t, w.log.String(), "host a is bound to another engine")
 		require.True(t, w.host("a").Ready)
 	})
 }

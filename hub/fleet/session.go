@@ -68,7 +68,9 @@ func (f *Fleet) ended(s *session, err error) {
 	if s.host.session == s {
 		s.host.session, s.host.ready, s.host.since = nil, false, time.Now()
 		f.emit(SessionEvent{Kind: Disconnected, Host: s.host.ID, Epoch: s.epoch, Reason: plain(err).Error()})
-		f.say(hclog.Info, "agent disconnected", "host", s.host.name(), "epoch", s.epoch, "reason", tokens.Redact(err.Error()))
+		if f.talks(s.host.ID) {
+			f.say(hclog.Info, "agent disconnected", "host", s.host.name(), "epoch", s.epoch, "reason", tokens.Redact(err.Error()))
+		}
 	}
 	f.notify()
 }
@@ -191,9 +193,11 @@ func (s *session) take(f wire.Frame) error {
 	case wire.Changes:
 		return s.takeChanges(f.Changes)
 	case wire.Blind:
-		s.host.ready, s.host.blind = false, f.Error.Err().Error()
+		s.host.ready, s.host.blind = false, tokens.Redact(f.Error.Err().Error())
 		s.parts = nil
-		s.fleet.say(hclog.Warn, "host can't observe its engine", "host", s.host.name(), "err", s.host.blind)
+		if s.fleet.talks(s.host.ID) {
+			s.fleet.say(hclog.Warn, "host can't observe its engine", "host", s.host.name(), "err", s.host.blind)
+		}
 		s.fleet.notify()
 	case wire.Facts:
 		s.takeFacts(*f.Facts)

@@ -90,8 +90,10 @@ func (f *Fleet) state(h *host, conflict string, now time.Time) HostState {
 	}
 	slices.Sort(st.BackingOff)
 	switch {
+	case conflict == h.ID:
+		st.Problem = ProblemDuplicated + ": it was told with another agent or engine than it is bound to"
 	case conflict != "":
-		st.Problem = ProblemDuplicated + ": with " + conflict
+		st.Problem = ProblemDuplicated + ": with " + f.nameOf(conflict)
 	case st.NeedsUpdate:
 		st.Problem = "needs-update: agent " + cmp.Or(h.version, "of an unknown version")
 	case h.blind != "" && st.Online:
@@ -101,7 +103,7 @@ func (f *Fleet) state(h *host, conflict string, now time.Time) HostState {
 	case !st.Online:
 		st.Problem = "offline"
 	case len(h.foreign) > 0:
-		st.Problem = fmt.Sprintf("foreign-runners: it tells of %d runners of other hosts", len(h.foreign))
+		st.Problem = fmt.Sprintf("foreign-runners: it tells of %d runners that it was not given", len(h.foreign))
 	}
 	return st
 }
@@ -120,6 +122,14 @@ func (f *Fleet) conflicts(now time.Time) map[string]string {
 		}
 	}
 	return with
+}
+
+// nameOf is for people; a host that is not known any more has its id.
+func (f *Fleet) nameOf(id string) string {
+	if h := f.hosts[id]; h != nil {
+		return h.name()
+	}
+	return id
 }
 
 // SetHost sets what is set for a host, which need not be known yet: all of it.

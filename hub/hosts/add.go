@@ -83,7 +83,7 @@ func (t *tx) add(spec HostSpec, local bool) (Host, error) {
 func (t *tx) free(name string) error {
 	other, taken, err := store.One(t.Tx, store.Value[string], `SELECT id FROM hosts WHERE name = ? AND removed_at IS NULL`, name)
 	if err == nil && taken {
-		err = fmt.Errorf("%w by host %s", ErrNameTaken, other)
+		err = fmt.Errorf("%w by host %s: choose another one, or make a new line for that host with reenrol", ErrNameTaken, other)
 	}
 	return err
 }

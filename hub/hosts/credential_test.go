@@ -113,7 +113,7 @@ func TestLocalAgent(t *testing.T) {
 	_, theirs := w.enrolled("b")
 	_, err = w.LocalAgent(ctx, theirs, "")
 	require.ErrorIs(t, err, ErrCredentialTaken)
-	require.NoError(t, w.Remove(ctx, "local", true))
+	require.NoError(t, w.Remove(ctx, "local", 0, true))
 	_, err = w.LocalAgent(ctx, changed, "")
 	require.ErrorIs(t, err, fleet.ErrRemoved, "a removed host's token is refused for ever")
 	_, err = w.LocalAgent(ctx, tokens.New(tokens.Agent), "b")

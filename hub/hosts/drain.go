@@ -13,6 +13,9 @@ import (
 // MaxDrain is the longest deadline of a drain.
 const MaxDrain = 7 * 24 * time.Hour
 
+// ReasonDraining is why runners without a job are ended on a host that is drained.
+const ReasonDraining = "host-draining"
+
 // ReasonDrained is why runners are ended that a drain's deadline finds.
 const ReasonDrained = "drain-deadline"
 
@@ -71,6 +74,7 @@ func (r *Registry) drains(ctx context.Context, states map[string]fleet.HostState
 			r.end(ctx, d.host, d.runners)
 		default:
 			pending = true
+			r.retire(d.host, d.runners)
 		}
 	}
 	return pending, nil
@@ -112,22 +116,37 @@ func (r *Registry) drained(ctx context.Context, h Host) error {
 	}
 	r.mu.Lock()
 	delete(r.ending, h.ID)
+	delete(r.retiring, h.ID)
 	r.mu.Unlock()
 	r.applied(ctx, h.ID)
 	return nil
 }
 
+// retire asks for the end of what waits for a job on a host: busy runners go on.
+func (r *Registry) retire(h Host, runners []string) {
+	ender, _, due := r.asks(r.retiring, h)
+	if due && len(runners) > 0 {
+		ender.Retire(runners, ReasonDraining)
+	}
+}
+
+// asks says whether it is time to ask for something of a host, and when that was done
+// before.
+func (r *Registry) asks(asked map[string]time.Time, h Host) (ender Terminator, last time.Time, due bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	last, now := asked[h.ID], time.Now()
+	due = r.ender != nil && now.Sub(last) >= endAgain
+	if due {
+		asked[h.ID] = now
+	}
+	return r.ender, last, due
+}
+
 // end asks for the end of what still runs on a host.
 func (r *Registry) end(ctx context.Context, h Host, runners []string) {
-	r.mu.Lock()
-	ender, f := r.ender, r.fleet
-	now := time.Now()
-	last := r.ending[h.ID]
-	due := ender != nil && now.Sub(last) >= endAgain
-	if due {
-		r.ending[h.ID] = now
-	}
-	r.mu.Unlock()
+	ender, last, due := r.asks(r.ending, h)
+	f := r.bound()
 	if !due {
 		return
 	}

@@ -18,6 +18,13 @@ type ends struct {
 	mu      sync.Mutex
 	calls   [][]string
 	reasons []string
+	retired [][]string
+}
+
+func (e *ends) Retire(runners []string, _ string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.retired = append(e.retired, runners)
 }
 
 func (e *ends) Terminate(runners []string, reason string) {
@@ -86,6 +93,8 @@ func TestDrainWaitsForWhatRuns(t *testing.T) {
 		synctest.Wait()
 		require.True(t, w.host("a").Draining, "without a deadline it waits for ever")
 		require.Empty(t, ender.all())
+		require.Equal(t, []string{"r1"}, ender.retired[0], "what waits for a job need not be waited for")
+		require.InDelta(t, 30, len(ender.retired), 2, "asked again now and then: a restart forgets it")
 		w.fleet.is(h.ID, online("v1.2.0", 0))
 		time.Sleep(3 * time.Second)
 		synctest.Wait()

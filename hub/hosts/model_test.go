@@ -161,7 +161,7 @@ func (m *credentialModel) revoke(rt *rapid.T) {
 
 func (m *credentialModel) remove(rt *rapid.T) {
 	id, h := m.some(rt)
-	err := m.Remove(m.t.Context(), id, rapid.Bool().Draw(rt, "force"))
+	err := m.Remove(m.t.Context(), id, 0, rapid.Bool().Draw(rt, "force"))
 	if h.removed {
 		require.ErrorIs(m.t, err, ErrNotFound)
 		return

@@ -40,6 +40,9 @@ var _ Fleet = (*fleet.Fleet)(nil)
 type Terminator interface {
 	// Terminate asks for the end of runners. It may be repeated, and must not wait.
 	Terminate(runners []string, reason string)
+	// Retire asks for the end of those that have no job, each as soon as that is
+	// known. It may be repeated, and must not wait.
+	Retire(runners []string, reason string)
 }
 
 // Registry is the hosts of a hub. Its methods may be called from many goroutines.
@@ -59,7 +62,9 @@ type Registry struct {
 	ender  Terminator
 	seen   map[string]*sighted
 	ending map[string]time.Time // when the runners of a host were last asked to end
-	asked  map[string]time.Time // when a host was last asked to update
+	// retiring is the same of those that have no job.
+	retiring map[string]time.Time
+	asked    map[string]time.Time // when a host was last asked to update
 }
 
 // New opens the registry in cfg.Store. Error: ErrConfig.
@@ -74,7 +79,7 @@ func New(_ context.Context, cfg Config) (*Registry, error) {
 	}
 	return &Registry{
 		cfg: cfg, log: cfg.Logger, store: cfg.Store, base: base, poked: make(chan struct{}, 1),
-		seen: map[string]*sighted{}, ending: map[string]time.Time{}, asked: map[string]time.Time{},
+		seen: map[string]*sighted{}, ending: map[string]time.Time{}, retiring: map[string]time.Time{}, asked: map[string]time.Time{},
 	}, nil
 }
 

@@ -14,17 +14,20 @@ import (
 // One that is online or has runners is ErrBusy, unless it is forced: then its
 // runners are given up. What they hold of the queue (registrations, sessions,
 // leases) is revoked in the same write, and their jobs end as queue.Revoke says.
-// An agent that comes back is told that it was removed. ErrNotFound: there is no
-// such host.
-func (r *Registry) Remove(ctx context.Context, nameOrID string, force bool) error {
+// An agent that comes back is told that it was removed. ifVersion is as in Edit.
+// Errors: ErrNotFound, ErrStale, ErrBusy.
+func (r *Registry) Remove(ctx context.Context, nameOrID string, ifVersion int64, force bool) error {
 	h, err := r.Host(ctx, nameOrID)
 	if err != nil {
 		return err
 	}
+	if ifVersion != 0 && h.Version != ifVersion {
+		return failed("remove host", h.Name, ErrStale)
+	}
 	if err := r.leave(ctx, h, force); err != nil {
 		return failed("remove host", h.Name, err)
 	}
-	_, err = r.revoke(ctx, func(t *tx) ([]string, error) { return r.remove(t, h.ID, force) })
+	_, err = r.revoke(ctx, func(t *tx) ([]string, error) { return r.remove(t, h.ID, ifVersion, force) })
 	if err != nil {
 		r.applied(ctx, h.ID) // it goes on as it was
 		return failed("remove host", h.Name, err)
@@ -87,10 +90,13 @@ func inUse(online bool, runners int) error {
 
 // remove turns the host's row into one that is remembered as removed, and names
 // the runners that go with it.
-func (r *Registry) remove(t *tx, id string, force bool) (runners []string, err error) {
+func (r *Registry) remove(t *tx, id string, ifVersion int64, force bool) (runners []string, err error) {
 	h, err := t.find(id)
 	if err != nil {
 		return nil, err
+	}
+	if ifVersion != 0 && h.Version != ifVersion {
+		return nil, ErrStale
 	}
 	if runners, err = t.runnersOf(id); err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
 package hosts
 
 import (
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -28,7 +29,7 @@ func TestRemoveRefusesAHostInUse(t *testing.T) {
 			h, token := w.enrolled("a")
 			w.record(h.ID, test.records...)
 			w.fleet.is(h.ID, test.state)
-			err := w.Remove(t.Context(), "a", false)
+			err := w.Remove(t.Context(), "a", 0, false)
 			require.ErrorIs(t, err, ErrBusy)
 			require.ErrorContains(t, err, test.want)
 			require.ErrorContains(t, err, "by force", "it says what to do")
@@ -37,10 +38,34 @@ func TestRemoveRefusesAHostInUse(t *testing.T) {
 			_, err = w.whose(token)
 			require.NoError(t, err)
 
-			require.NoError(t, w.Remove(t.Context(), "a", true))
+			require.NoError(t, w.Remove(t.Context(), "a", 0, true))
 			w.gone(h, token)
 		})
 	}
+}
+
+// An edit between the look and the removal is not lost: the write decides.
+func TestRemoveOfWhatWasEditedSinceIsRefused(t *testing.T) {
+	w := newWorld(t).withQueue()
+	_, token := w.enrolled("a")
+	stale := w.host("a").Version
+	var once sync.Once
+	w.fleet.setting = func(h fleet.Host) {
+		if h.Cordoned { // it was looked at, and is about to go
+			once.Do(func() {
+				_, err := w.Edit(t.Context(), "a", 0, Change{Labels: map[string]string{"zone": "b"}})
+				require.NoError(t, err)
+			})
+		}
+	}
+	require.ErrorIs(t, w.Remove(t.Context(), "a", stale, true), ErrStale)
+	h := w.host("a")
+	require.NotEqual(t, stale, h.Version)
+	require.False(t, w.fleet.told(h.ID).Cordoned, "it goes on as it was")
+	_, err := w.whose(token)
+	require.NoError(t, err)
+	require.ErrorIs(t, w.Remove(t.Context(), "a", stale, true), ErrStale)
+	require.NoError(t, w.Remove(t.Context(), "a", h.Version, true))
 }
 
 // gone checks that nothing is left of a removed host but that it was removed.
@@ -69,8 +94,8 @@ func TestRemoveIsForEver(t *testing.T) {
 	require.NoError(t, w.Rotated(t.Context(), h.ID, next.Digest()))
 	_, i, err := w.Reenrol(t.Context(), "a", ReenrolSpec{})
 	require.NoError(t, err)
-	require.NoError(t, w.Remove(t.Context(), "a", false), "one that is away and has nothing goes without force")
-	require.ErrorIs(t, w.Remove(t.Context(), "a", true), ErrNotFound)
+	require.NoError(t, w.Remove(t.Context(), "a", 0, false), "one that is away and has nothing goes without force")
+	require.ErrorIs(t, w.Remove(t.Context(), "a", 0, true), ErrNotFound)
 
 	fresh, _ := w.enrolled("a")
 	require.NotEqual(t, h.ID, fresh.ID, "a new host under an old name has a new id")
@@ -124,7 +149,7 @@ func TestRemoveByForceEndsTheJobs(t *testing.T) {
 	other, _ := w.enrolled("b")
 	job, lease := w.running(h.ID, "r1", queue.JobSpec{})
 	stays, theirs := w.running(other.ID, "r2", queue.JobSpec{})
-	require.NoError(t, w.Remove(ctx, "a", true))
+	require.NoError(t, w.Remove(ctx, "a", 0, true))
 	ended, err := w.queue.Job(ctx, job.ID)
 	require.NoError(t, err)
 	require.Equal(t, queue.StateRunnerLost, ended.State)
@@ -146,7 +171,7 @@ func TestALaunchThatIsTooLateIsRevoked(t *testing.T) {
 	ctx := t.Context()
 	h, _ := w.enrolled("a")
 	other, _ := w.enrolled("b")
-	require.NoError(t, w.Remove(ctx, "a", true))
+	require.NoError(t, w.Remove(ctx, "a", 0, true))
 	job, err := w.queue.Submit(ctx, queue.JobSpec{Labels: []string{"a"}, Run: "true"})
 	require.NoError(t, err)
 	plane, err := w.queue.ControlPlane(ctx, queue.ControlPlaneConfig{RunnerURL: "http://a"})
@@ -174,7 +199,7 @@ func TestRemoveThatCanNotBeWrittenChangesNothing(t *testing.T) {
 	h, token := w.enrolled("a")
 	w.record(h.ID, "r1")
 	w.exec(`CREATE TRIGGER broken BEFORE UPDATE OF removed_at ON hosts BEGIN SELECT raise(ABORT, 'broken'); END`)
-	require.ErrorContains(t, w.Remove(t.Context(), "a", true), "broken")
+	require.ErrorContains(t, w.Remove(t.Context(), "a", 0, true), "broken")
 	require.Equal(t, h.ID, w.host("a").ID)
 	require.False(t, w.fleet.told(h.ID).Cordoned, "the fleet is told so, too")
 	require.Empty(t, w.fleet.forgotten)

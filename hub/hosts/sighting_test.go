@@ -171,7 +171,7 @@ func TestOneEngineIsOneHost(t *testing.T) {
 	require.ErrorContains(t, err, "host a")
 	require.Empty(t, w.host("b").AgentVersion, "nothing of it is kept")
 	require.ErrorIs(t, w.Seen(ctx, a.ID, Sighting{Agent: b.Agent}), ErrDuplicated, "another agent with the host's token")
-	require.NoError(t, w.Remove(ctx, "a", true))
+	require.NoError(t, w.Remove(ctx, "a", 0, true))
 	require.NoError(t, w.Seen(ctx, b.ID, Sighting{Agent: b.Agent, Engine: "ENG:1"}), "a removed host has no engine")
 }
 

@@ -145,8 +145,8 @@ func TestWithARealFleetAndAgent(t *testing.T) {
 	s.stop()
 	s = openSite(t, dir, &serve)
 	ready("after a restart of the hub it is adopted with its runner", 1)
-	require.ErrorIs(t, s.registry.Remove(t.Context(), "builder-01", false), ErrBusy)
-	require.NoError(t, s.registry.Remove(t.Context(), "builder-01", true))
+	require.ErrorIs(t, s.registry.Remove(t.Context(), "builder-01", 0, false), ErrBusy)
+	require.NoError(t, s.registry.Remove(t.Context(), "builder-01", 0, true))
 	select {
 	case <-removed:
 	case <-time.After(20 * time.Second):

@@ -151,7 +151,7 @@ func TestAnUpdateThatHangsDoesNotHoldUpTheHub(t *testing.T) {
 func TestAnotherOrderForTheCanaryStopsTheFirst(t *testing.T) {
 	for name, do := range map[string]func(*world) error{
 		"another order": func(w *world) error { return w.Update(w.t.Context(), []string{"h0"}, UpdateSpec{Version: "v1.4.0"}) },
-		"its removal":   func(w *world) error { return w.Remove(w.t.Context(), "h0", true) },
+		"its removal":   func(w *world) error { return w.Remove(w.t.Context(), "h0", 0, true) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

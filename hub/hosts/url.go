@@ -14,6 +14,14 @@ import (
 // own: it stands in a line that people run as root.
 var plainURL = regexp.MustCompile(`^https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?$`)
 
+// CheckPublicURL says whether a hub may have this URL as its own, where hosts reach
+// it. Empty is allowed: no host can be enrolled then. insecure allows plain HTTP
+// beyond this machine.
+func CheckPublicURL(text string, insecure bool) error {
+	_, err := publicURL(text, insecure)
+	return err
+}
+
 // publicURL checks the hub's own URL and cuts the slash at its end. Empty is
 // allowed, and stays so.
 func publicURL(text string, insecure bool) (string, error) {

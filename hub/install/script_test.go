@@ -44,9 +44,6 @@ func TestHost(t *testing.T) {
 		{"apt amd64 service", nil, 0, nil},
 		{"dnf arm64 service", nil, 0, []trait{dnf, arm64}},
 		{"container", []string{"--container"}, 0, nil},
-		{"container policy", []string{"--container"}, 0, []trait{func(w *world) {
-			w.put(filepath.Join(w.root, "etc/slipway/agent.yaml"), []byte("version: 1\n"), 0o644)
-		}}},
 		{"plain HTTP", nil, 0, []trait{func(w *world) { w.url = "http://hub.lan:8570" }}},
 		{"plain HTTP here", nil, 0, []trait{func(w *world) { w.url = "http://127.0.0.1:8570" }}},
 		{"container without systemd", []string{"--container"}, 0, []trait{withoutSystemd}},

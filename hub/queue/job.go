@@ -78,6 +78,9 @@ type Job struct {
 	LogBytes int64
 	// Runner is the id of the runner that it is meant for or ran on.
 	Runner string
+	// RunnerName is what its provisioner calls that runner: of a fleet's it is the
+	// id. Empty until it is known.
+	RunnerName string
 
 	CreatedAt, StartedAt, FinishedAt, CancelRequestedAt time.Time
 

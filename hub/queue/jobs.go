@@ -15,7 +15,9 @@ import (
 
 const jobColumns = `seq, id, name, label_set, run, command, env_names, timeout, retries, state, reason, attempt,
 	exit_code, log_bytes, coalesce(reservation_id, ''), coalesce(runner_id, ''), coalesce(lease_id, ''),
-	created_at, queued_at, started_at, finished_at, cancel_requested_at`
+	created_at, queued_at, started_at, finished_at, cancel_requested_at, coalesce(
+		(SELECT provider_runner_id FROM runners r WHERE r.id = jobs.runner_id),
+		(SELECT e.runner FROM job_events e WHERE jobs.runner_id IS NOT NULL AND e.job_id = jobs.id AND e.runner <> '' ORDER BY e.seq DESC LIMIT 1), '')`
 
 func scanJob(r store.Row) (Job, error) {
 	var (
@@ -25,7 +27,7 @@ func scanJob(r store.Row) (Job, error) {
 		started, finished, cancelled *int64
 	)
 	err := r.Scan(&j.seq, &j.ID, &j.Name, &labels, &j.Run, &command, &names, &timeout, &j.Retries, &j.State, &j.Reason,
-		&j.Attempt, &j.ExitCode, &j.LogBytes, &j.reservation, &j.Runner, &j.lease, &created, &queued, &started, &finished, &cancelled)
+		&j.Attempt, &j.ExitCode, &j.LogBytes, &j.reservation, &j.Runner, &j.lease, &created, &queued, &started, &finished, &cancelled, &j.RunnerName)
 	if err != nil {
 		return j, err
 	}
@@ -246,10 +248,12 @@ func (t *tx) job(id string) (Job, error) {
 	return job, err
 }
 
-// event adds to a job's history and wakes who watches it.
+// event adds to a job's history and wakes who watches it. It has the runner as its
+// provisioner names it, where that is known.
 func (t *tx) event(job string, state State, attempt int, runner, reason string) error {
-	_, err := t.Exec(`INSERT INTO job_events (job_id, at, state, attempt, runner, reason) VALUES (?, ?, ?, ?, ?, ?)`,
-		job, millis(t.now), state, attempt, runner, reason)
+	_, err := t.Exec(`INSERT INTO job_events (job_id, at, state, attempt, runner, reason)
+		VALUES (?, ?, ?, ?, coalesce((SELECT provider_runner_id FROM runners WHERE id = ?), ?), ?)`,
+		job, millis(t.now), state, attempt, runner, runner, reason)
 	t.wake(TopicJobs, TopicJob(job))
 	return err
 }

@@ -233,7 +233,11 @@ func (q *Queue) Finish(ctx context.Context, token string, result Result) error {
 		if err := t.endLease(id, endedByResult); err != nil {
 			return err
 		}
-		return t.finish(job, outcomeStates[result.Outcome], result.Reason, result.ExitCode, result.LogBytes)
+		reason, err := t.reasonOf(job, result)
+		if err != nil {
+			return err
+		}
+		return t.finish(job, outcomeStates[result.Outcome], reason, result.ExitCode, result.LogBytes)
 	})
 	if err != nil {
 		return fmt.Errorf("queue: finish job: %w", err)

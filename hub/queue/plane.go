@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -24,8 +25,11 @@ type ControlPlaneConfig struct {
 	// Name of the provisioner; default "local". Its id, the owner of what it
 	// launches, stays the same for as long as the data folder does.
 	Name string
-	// RunnerURL is where the runners reach this hub. Required.
+	// RunnerURL is where the runners reach this hub. Required, unless RunnerAt is set.
 	RunnerURL string
+	// RunnerAt, when it is set, is asked for it with each registration: where runners
+	// reach a hub may change while it runs.
+	RunnerAt func() string
 	// ProviderKind names the backend to the runners; default "process".
 	ProviderKind string
 	// PollMaxDuration is how long a runner waits for a job; default 5 min.
@@ -37,6 +41,10 @@ type ControlPlaneConfig struct {
 func (c ControlPlaneConfig) withDefaults() ControlPlaneConfig {
 	if c.Name == "" {
 		c.Name = "local"
+	}
+	if c.RunnerAt == nil {
+		fixed := c.RunnerURL
+		c.RunnerAt = func() string { return fixed }
 	}
 	if c.ProviderKind == "" {
 		c.ProviderKind = "process"
@@ -68,7 +76,7 @@ var (
 // ControlPlane makes the queue the control plane of a loop in this process.
 func (q *Queue) ControlPlane(ctx context.Context, cfg ControlPlaneConfig) (*ControlPlane, error) {
 	cfg = cfg.withDefaults()
-	if cfg.RunnerURL == "" {
+	if cfg.RunnerAt() == "" {
 		return nil, errors.New("queue: control plane: RunnerURL is empty")
 	}
 	self, err := q.localProvisioner(ctx, cfg.Name)
@@ -129,7 +137,7 @@ func (c *ControlPlane) registration(request provisioner.MintRequest, instance In
 	return provisioner.Registration{
 		Runner: request.Runner,
 		Env: map[string]string{
-			"SHIPFOX_API_URL":                     c.cfg.RunnerURL,
+			"SHIPFOX_API_URL":                     c.cfg.RunnerAt(),
 			"SHIPFOX_RUNNER_BOOTSTRAP_TOKEN":      instance.Token.Reveal(),
 			"SHIPFOX_RUNNER_LABELS":               strings.Join(request.Labels, ","),
 			"SHIPFOX_RUNNER_PROVIDER_KIND":        c.cfg.ProviderKind,
@@ -181,35 +189,53 @@ func (c *ControlPlane) Report(ctx context.Context, events []provisioner.Event) e
 // Facts tells all that the queue knows, which is everything. A runner that it
 // never heard of is left out.
 func (c *ControlPlane) Facts(ctx context.Context, refs []provisioner.Ref) ([]provisioner.Fact, error) {
-	var facts []provisioner.Fact
+	facts := make([]provisioner.Fact, 0, len(refs))
 	err := c.q.read(ctx, func(t *tx) error {
-		for _, ref := range refs {
-			fact, found, err := t.fact(c.self, ref.ID)
+		facts = facts[:0]
+		for part := range slices.Chunk(refs, factsAtOnce) {
+			told, err := t.facts(c.self, part)
 			if err != nil {
 				return err
 			}
-			if found {
-				facts = append(facts, fact)
-			}
+			facts = append(facts, told...)
 		}
 		return nil
 	})
 	return facts, err
 }
 
-func (t *tx) fact(p Provisioner, id string) (provisioner.Fact, bool, error) {
-	r, found, err := t.runnerOf(p, id)
-	if err != nil || !found {
-		return provisioner.Fact{}, false, err
+// factsAtOnce is how many runners one query asks about: a fleet has thousands, and
+// a query for each of them costs more than all else that a loop does.
+const factsAtOnce = 1000
+
+func (t *tx) facts(p Provisioner, refs []provisioner.Ref) ([]provisioner.Fact, error) {
+	ids := make([]string, len(refs))
+	for i, ref := range refs {
+		ids[i] = ref.ID
 	}
-	job, busy, err := t.leasedBy(r.id)
+	list, err := json.Marshal(ids)
 	if err != nil {
-		return provisioner.Fact{}, false, err
+		return nil, err
 	}
-	return provisioner.Fact{
-		Runner: id, Registered: provisioner.Is(r.enrolled || r.session != ""), Busy: provisioner.Is(busy), Job: job,
-		Unwanted: r.intent != "", Reason: r.intent,
-	}, true, nil
+	return store.All(t.Tx, scanFact, `SELECT r.provider_runner_id, r.enrolled_at IS NOT NULL OR r.session_id IS NOT NULL, r.intent,
+		(SELECT l.job_id FROM leases l WHERE l.runner_id = r.id ORDER BY l.id DESC LIMIT 1)
+		FROM json_each(?) asked CROSS JOIN runners r ON r.provisioner_id = ? AND r.provider_runner_id = asked.value`, string(list), p.ID)
+}
+
+func scanFact(row store.Row) (provisioner.Fact, error) {
+	var (
+		f          provisioner.Fact
+		registered bool
+		job        *string
+	)
+	if err := row.Scan(&f.Runner, &registered, &f.Reason, &job); err != nil {
+		return f, err
+	}
+	f.Registered, f.Busy, f.Unwanted = provisioner.Is(registered), provisioner.Is(job != nil), f.Reason != ""
+	if job != nil {
+		f.Job = *job
+	}
+	return f, nil
 }
 
 // leasedBy is the job that a runner has or had.

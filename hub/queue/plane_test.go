@@ -146,3 +146,52 @@ func TestRetireRacesAdoption(t *testing.T) {
 		require.Equal(t, map[bool]State{true: StateRunning, false: StateQueued}[took], w.state(job))
 	}
 }
+
+// What is asked about a fleet of thousands comes in several queries: each runner is
+// told once, with its own facts, and one that was never heard of is left out.
+func TestFactsOfThousands(t *testing.T) {
+	w := newWorld(t)
+	plane, err := w.ControlPlane(t.Context(), ControlPlaneConfig{RunnerURL: "http://127.0.0.1:1"})
+	require.NoError(t, err)
+	other, err := w.ControlPlane(t.Context(), ControlPlaneConfig{Name: "other", RunnerURL: "http://127.0.0.1:1"})
+	require.NoError(t, err)
+	var refs []provisioner.Ref
+	var events []provisioner.Event
+	for i := range 2*factsAtOnce + 10 {
+		id := fmt.Sprintf("runner-%04d", i)
+		refs = append(refs, provisioner.Ref{ID: id})
+		if i%10 != 0 {
+			events = append(events, provisioner.Event{Runner: id, State: provisioner.EventRunning, At: time.Now()})
+		}
+	}
+	require.NoError(t, plane.Report(t.Context(), events))
+	require.NoError(t, other.Report(t.Context(), []provisioner.Event{{Runner: "runner-0000", State: provisioner.EventRunning, At: time.Now()}}))
+	require.NoError(t, w.write(t.Context(), func(t *tx) error {
+		_, err := t.Exec(`UPDATE runners SET enrolled_at = 1 WHERE provider_runner_id = 'runner-0001'`)
+		if err == nil {
+			_, err = t.Exec(`UPDATE runners SET intent = 'job-cancelled' WHERE provider_runner_id = 'runner-1001'`)
+		}
+		return err
+	}))
+	facts, err := plane.Facts(t.Context(), refs)
+	require.NoError(t, err)
+	told := map[string]provisioner.Fact{}
+	for _, f := range facts {
+		told[f.Runner] = f
+	}
+	require.Equal(t, len(events), len(facts))
+	require.Equal(t, len(events), len(told), "a runner is told twice")
+	for _, e := range events {
+		want := provisioner.Fact{Runner: e.Runner, Registered: provisioner.No, Busy: provisioner.No}
+		switch e.Runner {
+		case "runner-0001":
+			want.Registered = provisioner.Yes
+		case "runner-1001":
+			want.Unwanted, want.Reason = true, "job-cancelled"
+		}
+		require.Equal(t, want, told[e.Runner])
+	}
+	facts, err = plane.Facts(t.Context(), nil)
+	require.NoError(t, err)
+	require.Empty(t, facts)
+}

@@ -305,7 +305,7 @@ func (t *tx) stats(slots []grant.Slots) ([]Stat, error) {
 func (t *tx) intents(p Provisioner) ([]Intent, error) {
 	return store.All(t.Tx, func(r store.Row) (i Intent, err error) {
 		return i, r.Scan(&i.id, &i.Runner, &i.Reason)
-	}, `SELECT id, provider_runner_id, intent FROM runners
+	}, `SELECT id, provider_runner_id, intent FROM runners INDEXED BY runners_intent
 		WHERE provisioner_id = ? AND intent <> '' AND ended_at IS NULL AND provider_runner_id IS NOT NULL
 		AND (? OR intent = 'job-cancelled')
 		ORDER BY provider_runner_id LIMIT ?`, p.ID, p.Generation == GenerationHead, maxIntents)

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -114,7 +115,8 @@ func (t *tx) linkReservation(p Provisioner, r runner, reservation string) (runne
 
 // runnerEnded gives back what a runner that has ended held: its unit if it never
 // registered, and the job that it never claimed. A job that runs hangs on its
-// lease; only one that was to be cancelled anyway is over with its runner.
+// lease; only one that was to be cancelled anyway, or whose runner an operator
+// wanted to end, is over with its runner.
 func (t *tx) runnerEnded(r runner, event RunnerEvent) (released bool, err error) {
 	if r.session == "" {
 		if released, err = t.release(r); err != nil {
@@ -125,7 +127,7 @@ func (t *tx) runnerEnded(r runner, event RunnerEvent) (released bool, err error)
 		return released, err
 	}
 	running, err := store.All(t.Tx, scanJob, `SELECT `+jobColumns+` FROM jobs
-		WHERE runner_id = ? AND state = 'running' AND cancel_requested_at IS NOT NULL`, r.id)
+		WHERE runner_id = ? AND state = 'running' AND (cancel_requested_at IS NOT NULL OR ? <> '')`, r.id, r.ending())
 	if err != nil {
 		return released, err
 	}
@@ -133,7 +135,7 @@ func (t *tx) runnerEnded(r runner, event RunnerEvent) (released bool, err error)
 		if err := t.endLease(job.lease, endedByCancel); err != nil {
 			return released, err
 		}
-		if err := t.finish(job, StateCancelled, job.Reason, nil, job.LogBytes); err != nil {
+		if err := t.finish(job, StateCancelled, cmp.Or(job.Reason, r.ending()), nil, job.LogBytes); err != nil {
 			return released, err
 		}
 	}

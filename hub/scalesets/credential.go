@@ -51,8 +51,8 @@ const (
 )
 
 func (c CredentialSpec) normal(name string) (CredentialSpec, error) {
-	if problem := file.CheckScaleSetName(name); problem != "" {
-		return c, invalid("name", "is %s", strings.Replace(problem, "scale set", "credential", 1))
+	if problem := file.CheckName(name); problem != "" {
+		return c, invalid("name", "is %.70q: %s", name, problem)
 	}
 	host, ok := canonicalRegistry(c.Registry)
 	switch {

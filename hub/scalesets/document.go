@@ -99,7 +99,7 @@ const unnamed = "unnamed"
 // parse reads the document once more by the rules of this hub.
 func (d Document) parse(name string, opts file.Options) (*file.ScaleSet, error) {
 	if problem := file.CheckScaleSetName(name); problem != "" {
-		return nil, invalid("name", "is %s", problem)
+		return nil, invalid("name", "is %.70q: %s", name, problem)
 	}
 	text, err := yamlJSON(d)
 	if err != nil {

@@ -27,7 +27,7 @@ func TestWithTheRealHosts(t *testing.T) {
 	first, second := add("builder-1"), add("builder-2")
 	w.create("small", `, "hosts": ["builder-1", "`+second+`"]`)
 	require.Equal(t, []string{"builder-1", "builder-2"}, w.document("small").Hosts)
-	require.NoError(t, registry.Remove(ctx, "builder-1", true))
+	require.NoError(t, registry.Remove(ctx, "builder-1", 0, true))
 	fresh := add("builder-1")
 	require.NotEqual(t, first, fresh)
 	require.Contains(t, w.get("small").Hosts, first)

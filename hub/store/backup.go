@@ -20,6 +20,9 @@ var ErrExists = errors.New("store: exists already")
 // (https://sqlite.org/lang_vacuum.html#vacuuminto). Keys and logs are not in it.
 // ErrExists: file is there already. Of an error nothing is left behind.
 func Backup(ctx context.Context, dir, file string) (err error) {
+	if dir, err = filepath.Abs(dir); err != nil { // a database's name is a URL
+		return fmt.Errorf("store: backup: %w", err)
+	}
 	source := filepath.Join(dir, DatabaseFile)
 	if _, err := os.Stat(source); err != nil {
 		return fmt.Errorf("store: backup: %w", err)
@@ -68,6 +71,11 @@ func copyDatabase(ctx context.Context, source, target string) (err error) {
 // Restore makes a data folder dir of what Backup wrote to file. ErrExists: there is
 // a database in dir already. The copy is checked before it is put in place.
 func Restore(ctx context.Context, file, dir string) error {
+	file, fileErr := filepath.Abs(file) // a database's name is a URL
+	dir, dirErr := filepath.Abs(dir)
+	if err := errors.Join(fileErr, dirErr); err != nil {
+		return fmt.Errorf("store: restore: %w", err)
+	}
 	if _, err := os.Stat(file); err != nil {
 		return fmt.Errorf("store: restore: %w", err)
 	}

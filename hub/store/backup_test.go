@@ -84,3 +84,16 @@ func TestRestoreRefusesWhatIsNoBackup(t *testing.T) {
 	require.ErrorIs(t, Restore(t.Context(), file+"x", dir), os.ErrNotExist)
 	require.ErrorIs(t, Backup(t.Context(), dir, file+"x"), os.ErrNotExist)
 }
+
+// People name folders as they stand in front of them.
+func TestBackupAndRestoreOfRelativePaths(t *testing.T) {
+	t.Chdir(t.TempDir())
+	s, err := Open(t.Context(), Config{Dir: "data"})
+	require.NoError(t, err)
+	defer s.Close()
+	require.NoError(t, Backup(t.Context(), "data", "backup"))
+	require.NoError(t, Restore(t.Context(), "backup", "restored"))
+	again, err := Open(t.Context(), Config{Dir: "restored"})
+	require.NoError(t, err)
+	require.NoError(t, again.Close())
+}

@@ -5,7 +5,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/spf13/cobra"
@@ -82,7 +81,7 @@ func (s *settings) engine(c *cobra.Command) {
 
 // policy adds the flag that says what a hub may start.
 func (s *settings) policy(c *cobra.Command) {
-	c.Flags().StringVar(&s.config.Policy, "policy", "", "what this host lets a hub start (default "+strings.Join(DefaultPolicies, " or ")+"; neither: nothing privileged, nothing of the host)")
+	c.Flags().StringVar(&s.config.Policy, "policy", "", "what this host lets a hub start (default "+DefaultPolicy+"; if there is none: nothing privileged, nothing of the host)")
 }
 
 // remote adds the flags that say how the hub is reached.

@@ -20,8 +20,8 @@ import (
 // DefaultData is the data folder of an agent that runs as root.
 const DefaultData = "/var/lib/slipway-agent"
 
-// DefaultPolicies are where the policy is looked for.
-var DefaultPolicies = []string{"/etc/slipway-agent/agent.yaml", "/etc/slipway/agent.yaml"}
+// DefaultPolicy is where the policy is looked for.
+var DefaultPolicy = "/etc/slipway-agent/agent.yaml"
 
 // LocalTokenEnv holds the credential of an agent beside its hub.
 const LocalTokenEnv = "SLIPWAY_LOCAL_AGENT_TOKEN"
@@ -42,11 +42,11 @@ type Config struct {
 	// DockerHost is where the engine listens; default DOCKER_HOST, then the local
 	// socket.
 	DockerHost string
-	// Policy is the policy file. Default: the one of DefaultPolicies that is there;
-	// without one the default policy is in force.
+	// Policy is the policy file. Default: DefaultPolicy, if it is there; if not, the
+	// default policy is in force.
 	Policy string
-	// DefaultPolicies are where it is looked for; default the package's.
-	DefaultPolicies []string
+	// DefaultPolicy is where it is looked for; default the package's.
+	DefaultPolicy string
 	// HostRoot is where the host's root is mounted; default /.
 	HostRoot string
 	// CAFile holds certificates in PEM that are trusted beside the system's.
@@ -76,8 +76,8 @@ func (c Config) withDefaults() Config {
 	if c.HTTPAddr == "" {
 		c.HTTPAddr = "off"
 	}
-	if c.DefaultPolicies == nil {
-		c.DefaultPolicies = DefaultPolicies
+	if c.DefaultPolicy == "" {
+		c.DefaultPolicy = DefaultPolicy
 	}
 	if c.Tick == 0 {
 		c.Tick = 5 * time.Second

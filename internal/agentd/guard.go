@@ -33,31 +33,23 @@ func (c Config) guard() (guard, error) {
 	return c.protect(guard{Policy: p, path: path}), nil
 }
 
-// policyFile finds the file; empty: there is none. Two at the default places are an
-// error: whoever wrote one would not know that it counts for nothing.
+// policyFile finds the file; empty: there is none.
 func (c Config) policyFile() (string, error) {
 	if c.Policy != "" {
 		return c.Policy, nil
 	}
-	found := ""
-	for _, path := range c.DefaultPolicies {
-		_, err := os.Lstat(path)
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-		case err != nil:
-			return "", fmt.Errorf("policy: %w", err)
-		case found != "":
-			return "", fmt.Errorf("policy: there are %s and %s: remove one", found, path)
-		default:
-			found = path
-		}
+	switch _, err := os.Lstat(c.DefaultPolicy); {
+	case errors.Is(err, fs.ErrNotExist):
+		return "", nil
+	case err != nil:
+		return "", fmt.Errorf("policy: %w", err)
 	}
-	return found, nil
+	return c.DefaultPolicy, nil
 }
 
 // protect keeps what is the agent's own out of every runner.
 func (c Config) protect(g guard) guard {
-	g.Protect(append(c.DefaultPolicies, c.Data, c.Policy)...)
+	g.Protect(c.DefaultPolicy, c.Data, c.Policy)
 	host := c.DockerHost
 	if host == "" {
 		host = os.Getenv("DOCKER_HOST")

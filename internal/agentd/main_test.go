@@ -75,7 +75,7 @@ func start(t *testing.T, data string, change ...func(*Config)) *running {
 	t.Helper()
 	r := &running{t: t, log: &lines{}, done: make(chan error, 1)}
 	config := Config{
-		Data: data, Backend: "process", Tick: 20 * time.Millisecond, DefaultPolicies: []string{},
+		Data: data, Backend: "process", Tick: 20 * time.Millisecond, DefaultPolicy: filepath.Join(data, "no-policy.yaml"),
 		Logger: hclog.New(&hclog.LoggerOptions{Output: clean{r.log}, Level: hclog.Trace}),
 	}
 	for _, f := range change {

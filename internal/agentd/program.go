@@ -182,6 +182,7 @@ func (p *program) run(ctx context.Context) (err error) {
 	defer p.web.close()
 	p.log.Info("starting", "version", p.version(), "agent", p.who.Agent, "host", p.who.Name, "hub", p.config.Hub,
 		"backend", p.config.Backend, "policy", p.rules.String())
+	p.warnOfLoader(self)
 	return p.serve(ctx)
 }
 

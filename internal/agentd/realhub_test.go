@@ -151,8 +151,8 @@ func TestWithTheRealHub(t *testing.T) {
 	eventually(t, running, "a runner does not survive a re-enrolment")
 
 	require.NoError(t, h.fleet.Remove(t.Context(), id))
-	require.Error(t, h.hosts.Remove(t.Context(), "builder-01", false), "it is online")
-	require.NoError(t, h.hosts.Remove(t.Context(), "builder-01", true))
+	require.Error(t, h.hosts.Remove(t.Context(), "builder-01", 0, false), "it is online")
+	require.NoError(t, h.hosts.Remove(t.Context(), "builder-01", 0, true))
 	a.says("slipway-agent purge --all")
 	require.Nil(t, a.cmd.ProcessState, "it stays")
 }

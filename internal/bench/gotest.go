@@ -54,6 +54,29 @@ func standaloneFigure(ctx context.Context) (string, error) {
 	return strings.Join(parts, "\n           "), nil
 }
 
+// hubPassFigure adds up the two benchmarks that a reconcile pass of the hub is made
+// of: the list through a view of the fleet, and the loop's taking it in and deciding.
+func hubPassFigure(ctx context.Context) (string, error) {
+	var lists, passes []time.Duration
+	for range passRepeats {
+		list, err := goBenchmark(ctx, "./hub/fleet", "BenchmarkListView20000", "1s")
+		if err != nil {
+			return "", err
+		}
+		pass, err := goBenchmark(ctx, "./provisioner", "BenchmarkPass20000", "1s")
+		if err != nil {
+			return "", err
+		}
+		lists, passes = append(lists, time.Duration(list["ns/op"])), append(passes, time.Duration(pass["ns/op"]))
+	}
+	list, pass := quantile(lists, 0.5), quantile(passes, 0.5)
+	const bar = 50 * time.Millisecond
+	return fmt.Sprintf("a reconcile pass over 20,000 runners: %s, the fleet's list %s and the loop's decision %s, medians of %d; bar %s: %s",
+		milliseconds(list+pass), milliseconds(list), milliseconds(pass), passRepeats, milliseconds(bar), verdict(list+pass < bar)), nil
+}
+
+const passRepeats = 3
+
 // goBenchmark runs one benchmark and returns its values by unit.
 func goBenchmark(ctx context.Context, pkg, name, length string) (map[string]float64, error) {
 	out, err := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", "^"+name+"$", "-benchtime", length, pkg).CombinedOutput()

@@ -4,7 +4,9 @@
 // machine, and on what else it does.
 //
 // Usage: go run ./internal/bench [NAME…], from the module's root; names are
-// plan, grant, launch, docker and standalone (the provisioner as a process; some minutes).
+// plan, grant, launch, docker and standalone (the provisioner as a process; some
+// minutes); and, only when they are named, hub-pass, hub-launch and hub (the hub as a
+// process, with simulated hosts; ten minutes).
 package main
 
 import (
@@ -21,14 +23,18 @@ import (
 type figure struct {
 	name    string
 	measure func(context.Context) (string, error)
+	named   bool // only measured when it is named
 }
 
 var figures = []figure{
-	{"plan", planFigure},
-	{"grant", grantFigure},
-	{"launch", launchFigure},
-	{"docker", dockerFigure},
-	{"standalone", standaloneFigure},
+	{name: "plan", measure: planFigure},
+	{name: "grant", measure: grantFigure},
+	{name: "launch", measure: launchFigure},
+	{name: "docker", measure: dockerFigure},
+	{name: "standalone", measure: standaloneFigure},
+	{name: "hub-pass", measure: hubPassFigure, named: true},
+	{name: "hub-launch", measure: hubLaunchFigure, named: true},
+	{name: "hub", measure: hubFigure, named: true},
 }
 
 func main() {
@@ -42,7 +48,7 @@ func main() {
 	}
 	failed := false
 	for _, f := range figures {
-		if len(os.Args) > 1 && !slices.Contains(os.Args[1:], f.name) {
+		if all := len(os.Args) == 1; all && f.named || !all && !slices.Contains(os.Args[1:], f.name) {
 			continue
 		}
 		line, err := f.measure(ctx)

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/docker/docker/client"
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 )
 
@@ -100,9 +101,9 @@ func NewDaemon(t testing.TB, netns string, args ...string) *Daemon {
 		d.args = []string{"nsenter", "--net=" + netns, program}
 	}
 	d.args = append(d.args, "--host="+d.Host, "--data-root="+dir+"/data", "--exec-root="+dir+"/exec", "--pidfile="+dir+"/pid", "--containerd="+dir+"/c",
-		"--config-file="+dir+"/none.json", "--storage-driver=vfs", "--log-level=warn", "--shutdown-timeout=5")
+		"--config-file="+dir+"/daemon.json", "--storage-driver=vfs", "--log-level=warn", "--shutdown-timeout=5")
 	d.args = append(append(d.args, network...), args...)
-	require.NoError(t, os.WriteFile(dir+"/none.json", []byte("{}"), 0o600))
+	require.NoError(t, os.WriteFile(dir+"/daemon.json", settings(t, program, dir), 0o600))
 	t.Cleanup(d.destroy)
 	// On its own, as a service manager runs it: a dockerd that is killed takes the
 	// containerd that it started with it.
@@ -113,6 +114,23 @@ func NewDaemon(t testing.TB, netns string, args ...string) *Daemon {
 		"--address", dir + "/c", "--log-level", "warn"})
 	d.Start()
 	return d
+}
+
+// settings are those of an engine with an id of its own. Engines before release 23 have
+// one for the machine, in /etc/docker; later ones would begin with it.
+func settings(t testing.TB, program, dir string) []byte {
+	t.Helper()
+	out, err := exec.Command(program, "--version").Output() // Docker version 20.10.24+dfsg1, build …
+	require.NoError(t, err)
+	words := strings.Fields(string(out))
+	require.Greater(t, len(words), 2, "dockerd --version: %s", out)
+	major, _, _ := strings.Cut(words[2], ".")
+	if release, err := strconv.Atoi(major); err == nil && release < 23 {
+		return []byte(`{"deprecated-key-path": "` + dir + `/key.json"}`)
+	}
+	require.NoError(t, os.MkdirAll(dir+"/data", 0o711))
+	require.NoError(t, os.WriteFile(dir+"/data/engine-id", []byte(uuid.NewString()), 0o600))
+	return []byte("{}")
 }
 
 // Client opens a client, which is closed with the test.

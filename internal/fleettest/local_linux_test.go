@@ -2,6 +2,7 @@ package fleettest
 
 import (
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -16,13 +17,19 @@ func TestLocalAgent(t *testing.T) {
 	secret := tokens.New(tokens.Agent)
 	env := map[string]string{"SLIPWAY_LOCAL_AGENT_TOKEN": secret.Reveal()}
 	n := newNamespace(t)
-	daemon := enginetest.NewDaemon(t, n.path())
 	s := newLocalSite(t, n, env)
+	daemon := enginetest.NewDaemon(t, n.path()) // after the hub, as it may be when a machine starts
 	h := &host{site: s, name: "local", net: n}
 	h.open(daemon)
 	s.hosts["local"] = h
 	h.agent = start(n, with(env, "SLIPWAY_HUB", s.url), "slipway-agent", "run", "--data", filepath.Join(t.TempDir(), "agent"), "--docker-host", daemon.Host)
 	s.ready("local")
+	eventually(t, patience, func() string {
+		if told := s.get("/api/v1/hub"); strings.Contains(told, `"runner_url":"http://127.`) {
+			return "the engine's bridge is not served: " + told
+		}
+		return ""
+	})
 	s.apply(`  here: {labels: [linux], image: "` + h.image + `", inject_runner: true, pull_policy: never, cpu: 0.1, memory: 64MiB, max: 2, hosts: [local]}`)
 	var ids []string
 	for range 3 {

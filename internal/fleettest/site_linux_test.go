@@ -1,8 +1,11 @@
 package fleettest
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"maps"
+	"net/http"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -190,6 +193,16 @@ func (s *site) container(job string) string {
 	return ""
 }
 
+// discard takes away the failed runners that the hub keeps for people to look at.
+func (s *site) discard() {
+	s.t.Helper()
+	for _, r := range s.allRunners() {
+		if r.State == "failed" {
+			s.cli("runners", "stop", r.ID)
+		}
+	}
+}
+
 // empty waits until nothing of any runner is left: at the hub, and on the engines
 // of the hosts.
 func (s *site) empty() {
@@ -225,4 +238,18 @@ func with(env map[string]string, pairs ...string) map[string]string {
 func scaleSet(name, labels, fields string) string {
 	return fmt.Sprintf("  %s: {labels: [%s], image: %q, inject_runner: true, pull_policy: never, cpu: 0.1, memory: 64MiB, mounts: [{volume: %s, target: /marks}], %s}\n",
 		name, labels, enginetest.Image, volume, fields)
+}
+
+// get reads a route of the hub.
+func (s *site) get(path string) string {
+	s.t.Helper()
+	req, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, s.url+path, nil)
+	require.NoError(s.t, err)
+	req.Header.Set("Authorization", "Bearer "+s.token)
+	res, err := s.net.client().Do(req)
+	require.NoError(s.t, err)
+	text, err := io.ReadAll(res.Body)
+	require.NoError(s.t, errors.Join(err, res.Body.Close()))
+	require.Equal(s.t, http.StatusOK, res.StatusCode, "%s: %s", path, text)
+	return string(text)
 }

@@ -116,7 +116,6 @@ func (d *dock) running(b *testing.B) {
 
 // straight makes the same calls without us.
 func (d *dock) straight(b *testing.B) time.Duration {
-	pids := int64(4096)
 	work := make(chan int)
 	var wg sync.WaitGroup
 	began := time.Now()
@@ -127,8 +126,7 @@ func (d *dock) straight(b *testing.B) time.Duration {
 					Image: enginetest.Image, Entrypoint: []string{"/bin/sleep"}, Cmd: []string{"600"}, Env: []string{fmt.Sprint("N=", i)},
 					Labels: map[string]string{"shipfox.provisioner_id": d.owner, "bench": "raw"},
 				}, &container.HostConfig{
-					NetworkMode: "bridge", ExtraHosts: []string{"host.docker.internal:host-gateway"}, SecurityOpt: []string{"no-new-privileges"},
-					Resources: container.Resources{NanoCPUs: 1e8, Memory: 64 << 20, MemorySwap: 64 << 20, PidsLimit: &pids},
+					NetworkMode: "bridge", Resources: container.Resources{NanoCPUs: 1e8, Memory: 64 << 20, MemorySwap: 64 << 20},
 				}, nil, nil, uuid.Must(uuid.NewV7()).String())
 				if err == nil {
 					err = d.engine.ContainerStart(d.ctx(), made.ID, container.StartOptions{})

@@ -32,9 +32,9 @@ const leastLaunchDeadline = 30 * time.Second
 
 // templates reads the template file, as this program needs it.
 func (c Config) templates() ([]template.Template, []file.Warning, error) {
-	data, err := os.ReadFile(c.TemplatesFile)
+	data, err := readBounded(c.TemplatesFile)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, fmt.Errorf("read templates: %w", err)
 	}
 	options := file.Options{DefaultImage: c.DefaultImage, AllowedBinds: c.AllowedBinds}
 	read, err := file.Parse(c.TemplatesFile, data, options)
@@ -57,6 +57,16 @@ func (c Config) templates() ([]template.Template, []file.Warning, error) {
 		read.Templates, err = asTheReference(read.Templates, c.TemplatesFile, data, options)
 	}
 	return read.Templates, read.Warnings, err
+}
+
+// readBounded reads what a template file may hold, and a byte more.
+func readBounded(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	return io.ReadAll(io.LimitReader(f, file.MaxSize+1))
 }
 
 func (c Config) controlPlane(log hclog.Logger) (*shipfox.ControlPlane, error) {

@@ -1,8 +1,10 @@
 package standalone
 
 import (
+	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -10,6 +12,7 @@ import (
 	"github.com/slipway-ci/slipway/backend/process"
 	"github.com/slipway-ci/slipway/internal/cli/command"
 	"github.com/slipway-ci/slipway/internal/version"
+	"github.com/slipway-ci/slipway/tokens"
 )
 
 // Main is the program: it runs the command line and returns the exit code.
@@ -22,6 +25,17 @@ func Main() int {
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return command.Usage(c, "%w", err) })
 	return command.Report(root.Name(), root.ErrOrStderr(), root.ExecuteContext(ctx))
+}
+
+// told prints all that is wrong, a line each, and ends the program with code.
+func told(c *cobra.Command, code int, err error) error {
+	if err == nil {
+		return nil
+	}
+	for line := range strings.SplitSeq(strings.TrimSpace(err.Error()), "\n") {
+		_, _ = fmt.Fprintln(c.ErrOrStderr(), c.Root().Name()+":", tokens.Redact(line))
+	}
+	return command.Exit(code)
 }
 
 // Root makes the command.
@@ -44,10 +58,10 @@ template file again. The first interrupt drains, the second leaves at once.`,
 			}
 			config, err := Load(flags, os.Getenv)
 			if err != nil {
-				return command.Usage(c, "%w", err)
+				return told(c, command.ExitUsage, err)
 			}
 			if check {
-				return config.Check(c.Context(), c.OutOrStdout())
+				return told(c, command.ExitFailed, config.Check(c.Context(), c.OutOrStdout()))
 			}
 			reload := make(chan os.Signal, 1)
 			signal.Notify(reload, syscall.SIGHUP)

@@ -65,6 +65,106 @@ func TestDeployFilesHold(t *testing.T) {
 	}
 }
 
+// What the release configuration names is there, and it uses no key that is not
+// of the version that it says (goreleaser.com/customization).
+func TestDeployRelease(t *testing.T) {
+	root := filepath.Join("..", "..")
+	text, err := os.ReadFile(filepath.Join(root, ".goreleaser.yaml"))
+	require.NoError(t, err)
+	var release struct {
+		Version     int                      `yaml:"version"`
+		ProjectName string                   `yaml:"project_name"`
+		Before      struct{ Hooks []string } `yaml:"before"`
+		Builds      []releaseBuild           `yaml:"builds"`
+		Archives    []releaseArchive         `yaml:"archives"`
+		Signs       []map[string]any         `yaml:"signs"`
+		Checksum    struct {
+			Name string `yaml:"name_template"`
+		} `yaml:"checksum"`
+		Snapshot struct {
+			Version string `yaml:"version_template"`
+		} `yaml:"snapshot"`
+		Changelog struct{ Disable bool } `yaml:"changelog"`
+	}
+	decoder := yaml.NewDecoder(bytes.NewReader(text))
+	decoder.KnownFields(true)
+	require.NoError(t, decoder.Decode(&release))
+	require.Equal(t, 2, release.Version)
+	built := map[string]bool{}
+	for _, b := range release.Builds {
+		require.DirExists(t, filepath.Join(root, b.Main), b.ID)
+		require.ElementsMatch(t, []string{"linux", "darwin"}, b.OS, b.ID)
+		require.ElementsMatch(t, []string{"amd64", "arm64"}, b.Arch, b.ID)
+		require.Contains(t, b.Env, "CGO_ENABLED=0", b.ID)
+		built[b.ID] = true
+	}
+	require.True(t, built["slipway-provisioner"])
+	for _, a := range release.Archives {
+		for _, id := range a.IDs {
+			require.True(t, built[id], "%s packs %s, which is not built", a.ID, id)
+		}
+		for _, pattern := range a.Files {
+			found, err := filepath.Glob(filepath.Join(root, pattern))
+			require.NoError(t, err)
+			require.NotEmpty(t, found, "%s packs %s, which is not there", a.ID, pattern)
+		}
+	}
+}
+
+type releaseBuild struct {
+	ID        string   `yaml:"id"`
+	Main      string   `yaml:"main"`
+	Binary    string   `yaml:"binary"`
+	Env       []string `yaml:"env"`
+	OS        []string `yaml:"goos"`
+	Arch      []string `yaml:"goarch"`
+	Flags     []string `yaml:"flags"`
+	Linker    []string `yaml:"ldflags"`
+	Timestamp string   `yaml:"mod_timestamp"`
+}
+
+type releaseArchive struct {
+	ID      string   `yaml:"id"`
+	IDs     []string `yaml:"ids"`
+	Formats []string `yaml:"formats"`
+	Name    string   `yaml:"name_template"`
+	Files   []string `yaml:"files"`
+}
+
+// A stranger can follow the compose file: it pulls nothing that nobody publishes,
+// and what it mounts is made by the steps at its top.
+func TestDeployCompose(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(deployed, "compose.yaml"))
+	require.NoError(t, err)
+	var compose struct {
+		Services map[string]struct {
+			Build   string
+			Image   string
+			User    string
+			Volumes []string
+		}
+		Secrets map[string]struct{ File string }
+	}
+	require.NoError(t, yaml.Unmarshal(text, &compose))
+	steps, _, _ := strings.Cut(string(text), "services:")
+	one := compose.Services["provisioner"]
+	require.Equal(t, ".", one.Build)
+	require.NotContains(t, one.Image, "/", "an image that is built here")
+	image, err := os.ReadFile(filepath.Join(deployed, "Dockerfile"))
+	require.NoError(t, err)
+	require.Contains(t, string(image), "USER "+one.User)
+	for _, volume := range one.Volumes {
+		from, _, _ := strings.Cut(volume, ":")
+		if made, here := strings.CutPrefix(from, "./"); here {
+			require.Contains(t, steps, "mkdir -p "+made)
+		}
+	}
+	for _, secret := range compose.Secrets {
+		require.Contains(t, steps, strings.TrimPrefix(secret.File, "./"))
+	}
+	require.Contains(t, steps, "-o "+strings.Split(one.User, ":")[0], "the container's user can read the token")
+}
+
 // Every setting is in the documentation, with its flag and its default.
 func TestDeployDocumentation(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "provisioner.md"))

@@ -3,6 +3,7 @@ package standalone
 import (
 	"bytes"
 	"fmt"
+	"slices"
 
 	"gopkg.in/yaml.v3"
 
@@ -12,15 +13,15 @@ import (
 
 // asTheReference lets runners gain privileges where neither their template nor
 // the defaults of the file say anything about it: the reference does, and its
-// image has sudo. What the file says itself stays.
+// image has sudo. What the file says itself stays. data was found to be sound.
 func asTheReference(templates []template.Template, name string, data []byte, options file.Options) ([]template.Template, error) {
-	text, asked, err := withPrivileges(data)
-	if err != nil || !asked {
-		return templates, err
+	text, err := withPrivileges(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	opened, err := file.Parse(name, text, options)
 	if err != nil {
-		return nil, fmt.Errorf("%s: with no_new_privileges as the reference has it: %w", name, err)
+		return nil, fmt.Errorf("no_new_privileges as the reference has it: %w", err)
 	}
 	allowed := make(map[string]bool, len(opened.Templates))
 	for _, t := range opened.Templates {
@@ -32,44 +33,29 @@ func asTheReference(templates []template.Template, name string, data []byte, opt
 	return templates, nil
 }
 
-// withPrivileges is a file, which was found to be sound, with another default.
-// asked is false where the file has a default of its own.
-func withPrivileges(data []byte) (text []byte, asked bool, err error) {
-	const field = "no_new_privileges"
+// withPrivileges is a template file with one default more, below its own: of the
+// maps that are merged the first wins.
+func withPrivileges(data []byte) ([]byte, error) {
 	var doc yaml.Node
 	if err := yaml.Unmarshal(data, &doc); err != nil {
-		return nil, false, err
-	}
-	if len(doc.Content) != 1 || doc.Content[0].Kind != yaml.MappingNode {
-		return nil, false, nil
+		return nil, err
 	}
 	root := doc.Content[0]
-	defaults := value(root, "defaults")
-	switch {
-	case defaults == nil:
-		defaults = &yaml.Node{Kind: yaml.MappingNode}
-		root.Content = append(root.Content, &yaml.Node{Kind: yaml.ScalarNode, Value: "defaults"}, defaults)
-	case defaults.Kind != yaml.MappingNode: // null
-		*defaults = yaml.Node{Kind: yaml.MappingNode}
-	case value(defaults, field) != nil:
-		return nil, false, nil
+	maps := &yaml.Node{Kind: yaml.SequenceNode}
+	merged := &yaml.Node{Kind: yaml.MappingNode, Content: []*yaml.Node{{Kind: yaml.ScalarNode, Tag: "!!merge", Value: "<<"}, maps}}
+	at := slices.IndexFunc(root.Content, func(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.Value == "defaults" })
+	if at < 0 {
+		root.Content = append(root.Content, &yaml.Node{Kind: yaml.ScalarNode, Value: "defaults"}, merged)
+	} else {
+		maps.Content = append(maps.Content, root.Content[at+1])
+		root.Content[at+1] = merged
 	}
-	defaults.Content = append(defaults.Content, &yaml.Node{Kind: yaml.ScalarNode, Value: field}, &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!bool", Value: "false"})
+	maps.Content = append(maps.Content, &yaml.Node{Kind: yaml.MappingNode, Content: []*yaml.Node{
+		{Kind: yaml.ScalarNode, Value: "no_new_privileges"}, {Kind: yaml.ScalarNode, Tag: "!!bool", Value: "false"},
+	}})
 	var out bytes.Buffer
 	encoder := yaml.NewEncoder(&out)
 	encoder.SetIndent(2)
-	if err := encoder.Encode(&doc); err != nil {
-		return nil, false, err
-	}
-	return out.Bytes(), true, nil
-}
-
-// value is what a map has under a key; nil where it has nothing.
-func value(m *yaml.Node, key string) *yaml.Node {
-	for i := 0; i+1 < len(m.Content); i += 2 {
-		if m.Content[i].Value == key {
-			return m.Content[i+1]
-		}
-	}
-	return nil
+	err := encoder.Encode(&doc)
+	return out.Bytes(), err
 }

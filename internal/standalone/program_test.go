@@ -32,6 +32,7 @@ type api struct {
 	hurt       atomic.Bool // every answer is a 500
 	wait       time.Duration
 	polls      atomic.Int64
+	asked      atomic.Value // string: the body of the last poll
 }
 
 func newAPI(t *testing.T, generation string) *api {
@@ -42,7 +43,7 @@ func newAPI(t *testing.T, generation string) *api {
 }
 
 func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	_, _ = io.Copy(io.Discard, r.Body) // else the end of the connection is not noticed
+	body, _ := io.ReadAll(r.Body) // else the end of the connection is not noticed
 	say := func(status int, text string) {
 		w.WriteHeader(status)
 		_, _ = io.WriteString(w, text)
@@ -55,6 +56,7 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case path == "/provisioners/me":
 		say(200, `{"id":"11111111-1111-7111-8111-111111111111","scope":"workspace","workspace_id":"w1"}`)
 	case path == "/provisioners/demand/poll":
+		a.asked.Store(string(body))
 		a.polls.Add(1)
 		select {
 		case <-time.After(a.wait):
@@ -81,7 +83,7 @@ func TestBadSettingsAreUsageErrors(t *testing.T) {
 	require.Equal(t, 2, p.exit())
 	for _, text := range []string{"SHIPFOX_PROVISIONER_TOKEN is not set", "SHIPFOX_PROVISIONER_TEMPLATES_FILE is not set",
 		`SHIPFOX_PROVISIONER_MAX_RESERVATIONS is "many"`, `LOG_LEVEL is "loud"`} {
-		require.Contains(t, p.output(), text)
+		require.Contains(t, "\n"+p.output(), "\nslipway-provisioner: "+text, "a line each")
 	}
 	require.Equal(t, 2, start(t, nil, "--no-such-flag").exit())
 	require.Equal(t, 2, start(t, nil, "surplus").exit())
@@ -109,7 +111,7 @@ func TestATemplateFileWithErrorsEndsTheStart(t *testing.T) {
 	p := start(t, onProcess(t, a, templates(t, "templates:\n  small:\n    labls: [a]\n")))
 	require.Equal(t, 1, p.exit())
 	require.Contains(t, p.output(), "labls")
-	p = start(t, settingsFor(a.URL, tokens.New(tokens.Provisioner), templates(t, strings.Replace(oneTemplate, "    image: busybox\n", "", 1))))
+	p = start(t, with(settingsFor(a.URL, tokens.New(tokens.Provisioner), templates(t, strings.Replace(oneTemplate, "    image: busybox\n", "", 1))), "SLIPWAY_DEFAULT_IMAGE", "none"))
 	require.Equal(t, 1, p.exit())
 	require.Contains(t, p.output(), "has no image")
 }
@@ -184,9 +186,10 @@ func TestCheck(t *testing.T) {
 	a.refuse.Store(true)
 	bad := start(t, with(env, "SLIPWAY_BACKEND", "docker", "LOG_FILE", filepath.Join(file, "log")), "--check")
 	require.Equal(t, 1, bad.exit())
-	for _, text := range []string{"templates: ", "token: the service refuses the token", "backend: ", "/nonexistent/docker.sock", "LOG_FILE"} {
-		require.Contains(t, bad.output(), text)
+	for _, text := range []string{"templates: ", "token: the service refuses the token", "backend: ", "log: LOG_FILE"} {
+		require.Contains(t, "\n"+bad.output(), "\nslipway-provisioner: "+text, "a line each")
 	}
+	require.Contains(t, bad.output(), "/nonexistent/docker.sock")
 }
 
 // shown is what /debug/state tells.
@@ -253,12 +256,12 @@ func TestHealthRoutes(t *testing.T) {
 	taken := start(t, with(env, "SLIPWAY_HTTP_ADDR", p.addr()))
 	require.Equal(t, 1, taken.exit())
 	require.Contains(t, taken.output(), "SLIPWAY_HTTP_ADDR")
-	off := start(t, with(env, "SLIPWAY_HTTP_ADDR", "off", "LOG_FILE", logFile))
+	off := start(t, with(env, "SLIPWAY_HTTP_ADDR", "off", "LOG_STDOUT", "false", "LOG_FILE", logFile))
 	require.Eventually(t, func() bool {
 		text, _ := os.ReadFile(logFile)
 		return strings.Contains(string(text), "this provisioner")
 	}, patience, 10*time.Millisecond)
-	require.Empty(t, off.output(), "with LOG_FILE nothing goes to standard error")
+	require.Empty(t, off.output(), "the file has it all")
 	info, err := os.Stat(logFile)
 	require.NoError(t, err)
 	require.Equal(t, os.FileMode(0o600), info.Mode().Perm())
@@ -270,7 +273,7 @@ func TestATakenDefaultAddressIsAWarning(t *testing.T) {
 	require.NoError(t, err)
 	defer func() { require.NoError(t, l.Close()) }()
 	var out strings.Builder
-	c := Config{HTTPAddr: l.Addr().String(), LogLevel: "info"}
+	c := Config{HTTPAddr: l.Addr().String(), LogStdout: true, LogStdoutLevel: "info"}
 	log, done, err := c.logger(&out)
 	require.NoError(t, err)
 	defer done()
@@ -285,7 +288,7 @@ func TestATakenDefaultAddressIsAWarning(t *testing.T) {
 
 func TestTheLogHoldsNoToken(t *testing.T) {
 	var out strings.Builder
-	log, done, err := Config{LogLevel: "info"}.logger(&out)
+	log, done, err := Config{LogStdout: true, LogStdoutLevel: "info"}.logger(&out)
 	require.NoError(t, err)
 	defer done()
 	secret := tokens.New(tokens.Bootstrap).Reveal()
@@ -364,6 +367,18 @@ func (p *started) variable(name string) string {
 		}
 	}
 	return ""
+}
+
+// With no reservations wanted nothing is taken; all else goes on.
+func TestNoReservations(t *testing.T) {
+	a := newAPI(t, "head")
+	p := start(t, with(onProcess(t, a, templates(t, oneTemplate)), "SHIPFOX_PROVISIONER_MAX_RESERVATIONS", "0"))
+	p.ready()
+	require.Contains(t, a.asked.Load(), `"max_reservations":0`)
+	require.Contains(t, a.asked.Load(), `"available_slots":3`)
+	p = start(t, onProcess(t, a, templates(t, oneTemplate)))
+	require.Eventually(t, func() bool { return strings.Contains(a.asked.Load().(string), `"max_reservations":250`) }, patience, 10*time.Millisecond)
+	p.ready()
 }
 
 // The first signal drains: a launch under way is finished, so nothing is done

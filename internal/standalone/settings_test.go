@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/stretchr/testify/require"
 
 	"github.com/slipway-ci/slipway/tokens"
@@ -30,7 +31,9 @@ func TestDefaultsAreThoseOfTheReference(t *testing.T) {
 		FailedRetention: time.Hour, FailedRetentionCount: 20, RegistrationDeadline: 2 * time.Minute,
 		PollWait: 30 * time.Second, PollInterval: time.Second, PollMaxInterval: 5 * time.Second, ConvergeInterval: time.Second,
 		MaxReservations: 250, BatchSize: 250, LaunchParallelism: 16,
-		RunnerPollMax: 5 * time.Minute, RunnerMaxLifetime: time.Hour, LogLevel: "info",
+		RunnerPollMax: 5 * time.Minute, RunnerMaxLifetime: time.Hour, StopGrace: -1,
+		DefaultImage: "ghcr.io/shipfoxhq/runner:latest",
+		LogLevel:     "info", LogStdout: true, LogStdoutLevel: "info", LogFileLevel: "info",
 	}, c)
 }
 
@@ -39,7 +42,10 @@ func TestAllBadOnesAtOnceALineEach(t *testing.T) {
 		"SHIPFOX_PROVISIONER_TOKEN":              "sf_adm_secret-secret",
 		"SHIPFOX_API_URL":                        "api.shipfox.io",
 		"SHIPFOX_PROVISIONER_DOCKER_LOG_OPTIONS": `{"a":1}`,
-		"SHIPFOX_PROVISIONER_MAX_RESERVATIONS":   "0",
+		"SHIPFOX_PROVISIONER_MAX_RESERVATIONS":   "-1",
+		"SHIPFOX_PROVISIONER_POLL_INTERVAL_MS":   "0",
+		"SHIPFOX_RUNNER_POLL_MAX_DURATION_MS":    "30s",
+		"LOG_STDOUT":                             "maybe",
 		"SHIPFOX_PROVISIONER_DOCKER_EXTRA_HOSTS": "db",
 		"LOG_LEVEL":                              "loud",
 		"SLIPWAY_BACKEND":                        "podman",
@@ -47,7 +53,7 @@ func TestAllBadOnesAtOnceALineEach(t *testing.T) {
 	}))
 	require.Error(t, err)
 	lines := strings.Split(err.Error(), "\n")
-	require.Len(t, lines, 10, err.Error())
+	require.Len(t, lines, 13, err.Error())
 	for _, line := range lines {
 		require.Regexp(t, `^(SHIPFOX_|LOG_|SLIPWAY_|--poll-wait-seconds)`, line)
 	}
@@ -74,16 +80,138 @@ func TestFlagsWinAndTheTokenComesFromAFile(t *testing.T) {
 	require.ErrorContains(t, err, "SHIPFOX_PROVISIONER_TOKEN_FILE")
 }
 
-func TestLimitsOfTheLoop(t *testing.T) {
-	load := func(pairs ...string) Config {
-		env := map[string]string{"SHIPFOX_PROVISIONER_TOKEN": tokens.New(tokens.Provisioner).Reveal(), "SHIPFOX_PROVISIONER_TEMPLATES_FILE": "t"}
-		for i := 0; i < len(pairs); i += 2 {
-			env[pairs[i]] = pairs[i+1]
-		}
-		c, err := Load(nil, environment(env))
-		require.NoError(t, err)
-		return c
+// loaded is what the settings say, with those two that must be set.
+func loaded(t *testing.T, pairs ...string) Config {
+	t.Helper()
+	c, err := Load(nil, environment(with(map[string]string{
+		"SHIPFOX_PROVISIONER_TOKEN": tokens.New(tokens.Provisioner).Reveal(), "SHIPFOX_PROVISIONER_TEMPLATES_FILE": "t",
+	}, pairs...)))
+	require.NoError(t, err)
+	return c
+}
+
+// What the reference reads it reads in the way of its language: those forms work
+// here too.
+func TestNumbersAndListsAsTheReferenceReadsThem(t *testing.T) {
+	c := loaded(t, "SHIPFOX_PROVISIONER_POLL_WAIT_SECONDS", "20.0", "SHIPFOX_PROVISIONER_POLL_INTERVAL_MS", "1e3", "SHIPFOX_PROVISIONER_POLL_MAX_INTERVAL_MS", " 2500.5 ",
+		"SHIPFOX_PROVISIONER_CONVERGE_INTERVAL_MS", "0.5", "SHIPFOX_PROVISIONER_MAX_RESERVATIONS", "0", "SHIPFOX_RUNNER_POLL_MAX_DURATION_MS", "0.5",
+		"SHIPFOX_PROVISIONER_DOCKER_EXTRA_HOSTS", " a:10.0.0.1, ,b:host-gateway,", "SHIPFOX_PROVISIONER_DOCKER_LOG_DRIVER", " journald ")
+	require.Equal(t, 20*time.Second, c.PollWait)
+	require.Equal(t, time.Second, c.PollInterval)
+	require.Equal(t, 2500*time.Millisecond+500*time.Microsecond, c.PollMaxInterval)
+	require.Equal(t, 500*time.Microsecond, c.ConvergeInterval)
+	require.Zero(t, c.MaxReservations)
+	require.Equal(t, time.Millisecond, c.RunnerPollMax, "0 would be for ever")
+	require.Equal(t, []string{"a:10.0.0.1", "b:host-gateway"}, c.DockerExtraHosts)
+	require.Equal(t, "journald", c.DockerLogDriver)
+
+	// A self-hosted service may have its own word in the tokens.
+	plain := tokens.New(tokens.Provisioner).Reveal()
+	marked, err := Load(nil, environment(map[string]string{
+		"SHIPFOX_PROVISIONER_TOKEN": strings.Replace(plain, "sf_pt_", "sf_stage_pt_", 1), "SHIPFOX_PROVISIONER_TEMPLATES_FILE": "t",
+	}))
+	require.NoError(t, err)
+	require.Equal(t, tokens.Provisioner, marked.Token.Kind())
+
+	for name, value := range map[string]string{
+		"SHIPFOX_PROVISIONER_MAX_RESERVATIONS": "10.5", "SHIPFOX_PROVISIONER_POLL_WAIT_SECONDS": "NaN", "SHIPFOX_PROVISIONER_REGISTRATION_DEADLINE_MS": "0",
+		"SHIPFOX_PROVISIONER_RUNNER_INSTANCE_BATCH_SIZE": "0", "SHIPFOX_PROVISIONER_POLL_INTERVAL_MS": "Infinity", "SHIPFOX_RUNNER_POLL_MAX_DURATION_MS": "-1",
+		"SHIPFOX_RUNNER_MAX_LIFETIME_SECONDS": "0", "SHIPFOX_PROVISIONER_DOCKER_MAX_RETAINED_FAILED_CONTAINERS": "1.5",
+	} {
+		_, err := Load(nil, environment(map[string]string{"SHIPFOX_PROVISIONER_TOKEN": plain, "SHIPFOX_PROVISIONER_TEMPLATES_FILE": "t", name: value}))
+		require.ErrorContains(t, err, name)
 	}
+}
+
+func TestAnEngineOverHTTPS(t *testing.T) {
+	c := loaded(t, "SHIPFOX_PROVISIONER_DOCKER_HOST", "https://engine:2376", "DOCKER_CERT_PATH", "/certs")
+	require.Equal(t, "/certs", c.engine("me", "head", hclog.NewNullLogger()).CertPath)
+	require.Empty(t, loaded(t, "SHIPFOX_PROVISIONER_DOCKER_HOST", "tcp://engine:2375", "DOCKER_CERT_PATH", "/certs").DockerCertPath)
+	_, err := Load(nil, environment(map[string]string{"SHIPFOX_PROVISIONER_DOCKER_HOST": "https://engine:2376"}))
+	require.ErrorContains(t, err, "https needs DOCKER_CERT_PATH")
+}
+
+// Containers are made as the reference makes them, unless they are to be isolated.
+func TestHowContainersAreMade(t *testing.T) {
+	d := loaded(t).engine("me", "head", hclog.NewNullLogger())
+	require.Equal(t, "default", d.Network, "the engine's own choice")
+	require.Equal(t, []string{}, d.ExtraHosts, "none")
+	require.Equal(t, int64(-1), d.PidsLimit)
+	require.Negative(t, d.StopGrace, "what is to go is killed")
+	require.Empty(t, d.LogDriver)
+	require.NotNil(t, d.LogOptions, "the engine's own log driver")
+
+	d = loaded(t, "SLIPWAY_ISOLATE_RUNNERS", "true", "SLIPWAY_STOP_GRACE_SECONDS", "7").engine("me", "head", hclog.NewNullLogger())
+	require.Empty(t, d.Network, "one of the owner's")
+	require.Zero(t, d.PidsLimit, "the backend's bound")
+	require.Equal(t, 7*time.Second, d.StopGrace)
+	d = loaded(t, "SLIPWAY_ISOLATE_RUNNERS", "true", "SHIPFOX_PROVISIONER_DOCKER_NETWORK", "ci").engine("me", "head", hclog.NewNullLogger())
+	require.Equal(t, "ci", d.Network)
+}
+
+// sudo works in runners, as the reference's image has it, unless the file or the
+// operator says otherwise.
+func TestPrivilegesOfTemplates(t *testing.T) {
+	const body = "labels: [a], cpu: 1, memory: 1g, max_concurrency: 1"
+	open := func(text string, pairs ...string) map[string]bool {
+		c := loaded(t, append(pairs, "SHIPFOX_PROVISIONER_TEMPLATES_FILE", templates(t, text))...)
+		list, _, err := c.templates()
+		require.NoError(t, err)
+		open := map[string]bool{}
+		for _, one := range list {
+			require.Equal(t, "ghcr.io/shipfoxhq/runner:latest", one.Image, "the reference's default")
+			open[one.Key] = one.AllowNewPrivileges
+		}
+		return open
+	}
+	const three = "templates:\n  plain: {" + body + "}\n  shut: {" + body + ", no_new_privileges: true}\n  open: {" + body + ", no_new_privileges: false}\n"
+	require.Equal(t, map[string]bool{"plain": true, "shut": false, "open": true}, open(three))
+	require.Equal(t, map[string]bool{"plain": false, "shut": false, "open": true}, open(three, "SLIPWAY_ISOLATE_RUNNERS", "true"))
+	require.Equal(t, map[string]bool{"plain": true, "shut": false, "open": true}, open("defaults: {env: {A: b}}\n"+three))
+	require.Equal(t, map[string]bool{"plain": true, "shut": false, "open": true}, open("defaults: {}\n"+three))
+	require.Equal(t, map[string]bool{"plain": false, "shut": false, "open": true}, open("defaults: {no_new_privileges: true}\n"+three))
+	require.Equal(t, map[string]bool{"plain": false, "shut": false, "open": true}, open("vars: {base: &b {no_new_privileges: true}}\ndefaults: {<<: *b}\n"+three))
+	require.Equal(t, map[string]bool{"plain": true, "shut": false, "open": true}, open("vars: {base: &b {env: {A: b}}}\ndefaults: *b\n"+three))
+	require.Equal(t, map[string]bool{"plain": true}, open("{templates: {plain: {"+body+"}}}"))
+	require.Equal(t, map[string]bool{"m-1": true, "m-2": false}, open("matrix:\n  m:\n    axes: {n: [1, 2]}\n    template: {labels: ['l${{ n }}'], cpu: '${{ n }}', memory: '${{ n * 2.0 }}GiB', max_concurrency: 1, no_new_privileges: '${{ n == 2.0 }}'}\n"))
+
+	c := loaded(t, "SLIPWAY_DEFAULT_IMAGE", "none", "SHIPFOX_PROVISIONER_TEMPLATES_FILE", templates(t, three))
+	_, _, err := c.templates()
+	require.ErrorContains(t, err, "has no image")
+}
+
+func TestLevelsOfTheLog(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "folder", "that", "is", "missing", "log")
+	var out strings.Builder
+	c := loaded(t, "LOG_LEVEL", "debug", "LOG_STDOUT_LEVEL", "warn", "LOG_FILE", path, "LOG_PRETTY", "true")
+	log, done, err := c.logger(&out)
+	require.NoError(t, err)
+	secret := tokens.New(tokens.Bootstrap).Reveal()
+	log.Named("part").With("k", "v").Debug("quiet " + secret)
+	log.Error("loud")
+	done()
+	written, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Contains(t, string(written), `"@message":"quiet `)
+	require.Contains(t, string(written), `"k":"v"`)
+	require.Contains(t, string(written), `"@message":"loud"`, "the file is JSON whatever standard output is")
+	require.NotContains(t, string(written), secret[10:])
+	require.Contains(t, out.String(), "[ERROR] provisioner: loud")
+	require.NotContains(t, out.String(), "quiet")
+
+	out.Reset()
+	log, done, err = loaded(t, "LOG_STDOUT", "false").logger(&out)
+	require.NoError(t, err)
+	log.Error("unheard")
+	done()
+	require.Empty(t, out.String())
+
+	_, err = Load(nil, environment(map[string]string{"LOG_STDOUT_LEVEL": "debug"}))
+	require.ErrorContains(t, err, `LOG_STDOUT_LEVEL is "debug": it must not tell more than LOG_LEVEL, which is info`)
+}
+
+func TestLimitsOfTheLoop(t *testing.T) {
+	load := func(pairs ...string) Config { return loaded(t, pairs...) }
 	l := load().limits()
 	require.Equal(t, 2*time.Minute, l.ReservationLifetime)
 	require.Equal(t, 150*time.Second, l.RegistrationDeadline, "30 s longer than the reservation")
@@ -102,7 +230,7 @@ func TestLimitsOfTheLoop(t *testing.T) {
 		"SHIPFOX_PROVISIONER_RUNNER_INSTANCE_BATCH_SIZE", "7", "SHIPFOX_PROVISIONER_REGISTRATION_TOKEN_BATCH_SIZE", "9", "SLIPWAY_BACKEND", "process", "SLIPWAY_ADOPT_OWNER", "x")
 	require.Equal(t, time.Second, c.PollWait)
 	require.Negative(t, c.RunnerPollMax, "for ever")
-	require.Equal(t, "off", c.LogLevel)
+	require.Equal(t, "silent", c.LogLevel)
 	require.True(t, c.LogPretty)
 	require.Equal(t, 7, c.BatchSize, "the newer name wins")
 	require.Len(t, c.Warnings, 3)

@@ -40,14 +40,16 @@ type Link struct {
 	reason error // written before done is closed
 	last   *Frame
 
-	allowance float64 // of frames; the reader's own
+	allowance float64 // of frames; the reader's own, as all below is
+	budget    *Budget // of bytes
+	size      int     // of the last frame
 	counted   time.Time
 }
 
 // NewLink makes a link of a connection, with a queue of so many frames. Before
 // Run nothing is sent.
 func NewLink(conn *websocket.Conn, queue int) *Link {
-	return &Link{conn: conn, queue: make(chan *Outgoing, queue), bulk: make(chan *Outgoing), done: make(chan struct{}), allowance: floodBurst}
+	return &Link{conn: conn, queue: make(chan *Outgoing, queue), bulk: make(chan *Outgoing), done: make(chan struct{}), allowance: floodBurst, budget: NewBudget()}
 }
 
 // Outgoing is a frame on its way to the socket.
@@ -192,14 +194,23 @@ func (l *Link) hangUp(written <-chan struct{}) {
 
 // Refuse ends a link that was never run, and tells the peer why.
 func (l *Link) Refuse(reason error) {
-	l.Bye(reason)
+	if violates(reason) {
+		l.fail(reason)
+	} else {
+		l.Bye(reason)
+	}
 	l.farewell()
 	l.conn.Close()
 }
 
+// violates says that the peer broke the protocol.
+func violates(err error) bool {
+	return errors.Is(err, ErrFrame) || errors.Is(err, ErrFlood) || errors.Is(err, ErrViolation)
+}
+
 // fail ends the link; a peer that broke the protocol is told so.
 func (l *Link) fail(err error) {
-	if errors.Is(err, ErrFrame) || errors.Is(err, ErrFlood) || errors.Is(err, ErrViolation) {
+	if violates(err) {
 		l.close(err, &Frame{Type: Bye, Error: &Error{Code: Violation, Message: text(err.Error())}})
 		return
 	}
@@ -214,7 +225,7 @@ func (l *Link) deadline() time.Time {
 	return time.Now().Add(time.Duration(limit))
 }
 
-// count bounds the rate of frames.
+// count bounds the rate of frames, and of their bytes.
 func (l *Link) count() error {
 	now := time.Now()
 	l.allowance = min(floodBurst, l.allowance+now.Sub(l.counted).Seconds()*floodPerSec) - 1
@@ -222,11 +233,13 @@ func (l *Link) count() error {
 	if l.allowance < 0 {
 		return ErrFlood
 	}
+	l.budget.spend(l.size, l.done)
 	return nil
 }
 
 func (l *Link) read() (Frame, error) {
 	kind, data, err := l.conn.ReadMessage()
+	l.size = len(data)
 	var timeout interface{ Timeout() bool }
 	switch {
 	case errors.Is(err, websocket.ErrReadLimit):

@@ -158,16 +158,39 @@ func pollCovered(s *suite) {
 // moments are when a context ends.
 var moments = []time.Duration{0, time.Millisecond, 10 * time.Millisecond, 50 * time.Millisecond, 200 * time.Millisecond}
 
-func pollLost(s *suite) {
-	got := 0
-	// What was received is minted for at once: a grant that nobody uses expires,
-	// and its job is rightly granted again.
-	take := func(grants []provisioner.Grant) {
-		for _, g := range grants {
-			require.Len(s, s.mint(s.requests(g.Reservation, g.Count)), g.Count, "a fresh grant is worth its count")
-			got += g.Count
+// held are grants that were received, by when they are over at the latest. One that
+// nobody uses expires, and its jobs are rightly granted again: a slow machine sees that.
+type held []struct {
+	count int
+	until time.Time
+}
+
+func (h *held) take(grants []provisioner.Grant) {
+	for _, g := range grants {
+		life := g.Lifetime
+		if life == 0 { // it does not say
+			life = time.Hour
+		}
+		// Counted from its receipt: for the control plane it is over a little sooner.
+		*h = append(*h, struct {
+			count int
+			until time.Time
+		}{g.Count, time.Now().Add(life - life/5)})
+	}
+}
+
+// alive is how many jobs are granted now.
+func (h held) alive() (n int) {
+	for _, g := range h {
+		if time.Now().Before(g.until) {
+			n += g.count
 		}
 	}
+	return n
+}
+
+func pollLost(s *suite) {
+	var got held
 	for _, d := range moments {
 		s.harness.Enqueue(s.T, small, 1)
 		var demand provisioner.Demand
@@ -178,17 +201,18 @@ func pollLost(s *suite) {
 		})
 		if err == nil {
 			s.check(ad, demand)
-			take(demand.Grants)
+			got.take(demand.Grants)
 		}
 	}
-	s.eventually("all are granted", s.patience+s.traits.LostGrant, func() bool {
-		if got < len(moments) {
-			take(s.poll(advert(brief)).Grants)
+	s.eventually("all are granted at once", s.patience+2*s.traits.LostGrant, func() bool {
+		if got.alive() < len(moments) {
+			got.take(s.poll(advert(brief)).Grants)
 		}
-		return got >= len(moments)
+		require.LessOrEqual(s, got.alive(), len(moments), "each is granted once at a time")
+		return got.alive() == len(moments)
 	})
-	require.Equal(s, len(moments), got, "each is granted once")
-	require.Empty(s, s.poll(advert(brief)).Grants, "all were granted, each once")
+	got.take(s.poll(advert(brief)).Grants)
+	require.LessOrEqual(s, got.alive(), len(moments), "each is granted once at a time")
 }
 
 func pollFailed(s *suite) {

@@ -125,10 +125,23 @@ func (c *ControlPlane) event(g Generation, e provisioner.Event) map[string]any {
 	if instance := e.Labels[LabelInstance]; g == Head && instance != "" && e.State != provisioner.EventStarting {
 		out["runner_instance_id"] = instance
 	}
-	if reason := cut(e.Reason); reason != "" && e.State != provisioner.EventStopped {
+	if reason := cut(word(e.Reason)); reason != "" && e.State != provisioner.EventStopped {
 		out["reason"] = reason
 	}
 	return out
+}
+
+// word is a reason as the service has it from the reference, where there is one:
+// its people search for exit-code-3 and oom.
+func word(reason string) string {
+	kind, more, _ := strings.Cut(reason, ":")
+	switch {
+	case kind == "out-of-memory":
+		return "oom"
+	case kind == "exit-code" && more != "":
+		return kind + "-" + strings.TrimSpace(more)
+	}
+	return reason
 }
 
 // cut bounds a reason to 500 characters.

@@ -147,3 +147,15 @@ func TestARegistrationOfAnotherGeneration(t *testing.T) {
 		require.NotContains(t, call, "provider-runner")
 	}
 }
+
+// The reason of an end is told in the words of the reference.
+func TestReasonsOfEnds(t *testing.T) {
+	s, c := newStub(t, shipfox.Head)
+	for reason, word := range map[string]string{
+		"exit-code: 3": "exit-code-3", "exit-code: 137, killed": "exit-code-137, killed", "out-of-memory: 137": "oom", "image: not found": "image: not found", "max-lifetime": "max-lifetime",
+	} {
+		require.NoError(t, c.Report(t.Context(), []provisioner.Event{{Runner: "r1", Labels: ref("", "i1", "v1").Labels, State: provisioner.EventFailed, Reason: reason, At: time.Now()}}))
+		bodies := s.to(ertReport)
+		require.Contains(t, bodies[len(bodies)-1], `"reason":"`+word+`"`)
+	}
+}

@@ -160,15 +160,22 @@ func (ld *loader) scaleSets(root *node) (out []ScaleSet) {
 	return out
 }
 
-// CheckScaleSetName says what is wrong with the name of a scale set, if anything.
-func CheckScaleSetName(name string) string {
-	const rule = "1 to 63 characters of a-z, 0-9 and - are allowed, with no - at either end"
-	good := len(name) >= 1 && len(name) <= 63 && name[0] != '-' && name[len(name)-1] != '-' &&
-		strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-") == ""
-	if good {
+// CheckName says what is wrong with a name, of a scale set or of a credential, if
+// anything.
+func CheckName(name string) string {
+	if len(name) >= 1 && len(name) <= 63 && name[0] != '-' && name[len(name)-1] != '-' &&
+		strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-") == "" {
 		return ""
 	}
-	return quote(name) + " is not a name of a scale set: " + rule
+	return "1 to 63 characters of a-z, 0-9 and - are allowed, with no - at either end"
+}
+
+// CheckScaleSetName says what is wrong with the name of a scale set, if anything.
+func CheckScaleSetName(name string) string {
+	if name == "apply" || name == "export" {
+		return "the API has a route of that name; choose another one"
+	}
+	return CheckName(name)
 }
 
 // Suggest is "; did you mean x?" for the known word that is nearest to a wrong one,
@@ -179,7 +186,7 @@ func Suggest(word string, known []string) string { return didYouMean(word, known
 func (ld *loader) scaleSet(key string, at pos, n *node, path string) *ScaleSet {
 	before := ld.problems.count()
 	if problem := CheckScaleSetName(key); problem != "" {
-		ld.problems.add(at, path, "%s", problem)
+		ld.problems.add(at, path, "%s is not a name of a scale set: %s", quote(key), problem)
 	}
 	switch {
 	case n.kind != kindMap:

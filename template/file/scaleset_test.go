@@ -79,6 +79,8 @@ func TestScaleSetsThatAreRefused(t *testing.T) {
 		{"a misspelt key", "version: 1\nscale_set: {}", `s.yaml:2:1: unknown key "scale_set" in the file; did you mean scale_sets?`},
 		{"a name twice", "version: 1\nscale_sets:\n  a: {}\n  a: {}", `s.yaml:4:3: key "a" is written twice; first at line 3`},
 		{"a bad name", strings.Replace(one(""), "  s:", "  S_1:", 1), `s.yaml:3:3: scale_sets.S_1: "S_1" is not a name of a scale set: 1 to 63 characters of a-z, 0-9 and - are allowed`},
+		{"a name of a route", strings.Replace(one(""), "  s:", "  export:", 1), `s.yaml:3:3: scale_sets.export: "export" is not a name of a scale set: the API has a route of that name`},
+		{"another", strings.Replace(one(""), "  s:", "  apply:", 1), `"apply" is not a name of a scale set`},
 		{"no map", "version: 1\nscale_sets: {a: 1}", "s.yaml:2:17: scale_sets.a: must be a map of the scale set's fields, this is a number (1)"},
 		{"missing fields", "version: 1\nscale_sets:\n  a: {cpu: 1}", "s.yaml:3:3: scale_sets.a: labels is missing\ns.yaml:3:3: scale_sets.a: memory is missing\ns.yaml:3:3: scale_sets.a: max is missing"},
 		{"a misspelt field", one("imgae: x"), `s.yaml:4:47: scale_sets.s: unknown field "imgae"; did you mean image?`},

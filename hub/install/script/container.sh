@@ -28,8 +28,6 @@ container_flags() {
   local engine_dir
   flags=(--network host --userns host --cap-drop ALL --security-opt no-new-privileges --security-opt label=disable
     --volume "$name:$data_inside:nocopy" --volume "$socket:$socket" --volume "$conf_dir:/etc/slipway-agent:ro")
-  # The other place of the policy: it must hold in a container as well.
-  if [[ -e $root/etc/slipway/agent.yaml ]]; then flags+=(--volume "$root/etc/slipway:/etc/slipway:ro"); fi
   if [[ $host_root == yes ]]; then
     flags+=(--volume "/:/host:ro,rslave" --env SLIPWAY_AGENT_HOST_ROOT=/host)
     return 0

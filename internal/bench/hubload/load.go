@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/slipway-ci/slipway/agent"
 	"github.com/slipway-ci/slipway/hub/client"
 )
 
@@ -43,6 +45,7 @@ func (c Config) withDefaults() Config {
 type Load struct {
 	config Config
 	hub    *process
+	http   *http.Client
 	client *client.Client
 	admin  string // the admin token
 	stop   context.CancelFunc
@@ -55,7 +58,7 @@ const parallel = 16
 // Open starts a hub, adds and enrols the hosts, and runs their agents. They have
 // no runners yet: see Fill.
 func Open(ctx context.Context, config Config) (_ *Load, err error) {
-	l := &Load{config: config.withDefaults(), stop: func() {}}
+	l := &Load{config: config.withDefaults(), stop: func() {}, http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: parallel}}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, l.Close())
@@ -67,15 +70,15 @@ func Open(ctx context.Context, config Config) (_ *Load, err error) {
 		return nil, err
 	}
 	l.admin = l.hub.admin
-	if l.client, err = client.New(client.Config{URL: l.hub.url, Token: l.admin}); err != nil {
+	if l.client, err = client.New(client.Config{URL: l.hub.url, Token: l.admin, HTTP: l.http}); err != nil {
 		return nil, err
 	}
-	hosts := make([]*host, config.Hosts)
+	agents := make([]*agent.Agent, config.Hosts)
 	group, own := errgroup.WithContext(ctx)
 	group.SetLimit(parallel)
-	for i := range hosts {
+	for i := range agents {
 		group.Go(func() (err error) {
-			hosts[i], err = newHost(own, l.client, l.hub.url, fmt.Sprintf("host-%04d", i))
+			agents[i], err = l.newHost(own, fmt.Sprintf("host-%04d", i))
 			return err
 		})
 	}
@@ -84,8 +87,8 @@ func Open(ctx context.Context, config Config) (_ *Load, err error) {
 	}
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	l.stop = stop
-	for _, h := range hosts {
-		l.agents.Go(func() { _ = h.agent.Run(running) }) // nil, when running ends
+	for _, a := range agents {
+		l.agents.Go(func() { _ = a.Run(running) }) // nil, when running ends
 	}
 	return l, nil
 }
@@ -155,6 +158,7 @@ func (l *Load) Log() string { return l.hub.log.Name() }
 func (l *Load) Close() error {
 	l.stop()
 	l.agents.Wait()
+	l.http.CloseIdleConnections()
 	if l.hub == nil {
 		return nil
 	}

@@ -32,7 +32,7 @@ func (l *Load) look(ctx context.Context) (seen, error) {
 		return seen{}, err
 	}
 	request.Header.Set("Authorization", "Bearer "+l.admin)
-	answer, err := http.DefaultClient.Do(request)
+	answer, err := l.http.Do(request)
 	if err != nil {
 		return seen{}, err
 	}

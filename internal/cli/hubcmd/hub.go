@@ -154,7 +154,7 @@ func (s *settings) run(c *cobra.Command) error {
 	case errors.Is(err, vault.ErrKey):
 		return fmt.Errorf("%w: give it with SLIPWAY_MASTER_KEY or --master-key-file", err)
 	case errors.Is(err, hub.ErrConfig):
-		return command.Usage(c, "%w", err)
+		return command.Usage(c, "%s", inFlags(err))
 	case errors.Is(err, store.ErrLocked):
 		return fmt.Errorf("%s is in use by another hub: stop it, or choose another folder with --data", s.config.DataDir)
 	case errors.Is(err, hub.ErrListen):

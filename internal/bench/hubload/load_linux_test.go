@@ -14,15 +14,11 @@ import (
 	"github.com/slipway-ci/slipway/internal/cli/hubcmd"
 )
 
-// role makes this test program be slipway-hub, so that nothing has to be built.
-const role = "--data"
-
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == role {
+	if len(os.Args) > 1 && os.Args[1] == "--data" { // slipway-hub itself: nothing has to be built
 		os.Exit(command.Run(hubcmd.Root(), os.Args[1:]))
 	}
-	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("net/http.(*persistConn).readLoop"), goleak.IgnoreTopFunction("net/http.(*persistConn).writeLoop"),
-		goleak.IgnoreTopFunction("internal/poll.runtime_pollWait"))
+	goleak.VerifyTestMain(m)
 }
 
 func TestASmallLoad(t *testing.T) {

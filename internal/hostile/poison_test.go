@@ -1,0 +1,131 @@
+package hostile_test
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/slipway-ci/slipway/backend"
+	"github.com/slipway-ci/slipway/backend/memory"
+	"github.com/slipway-ci/slipway/internal/runner"
+	"github.com/slipway-ci/slipway/internal/wire"
+	"github.com/slipway-ci/slipway/tokens"
+)
+
+// works runs an honest host whose runners take jobs and end.
+func (h *host) works() {
+	t := h.site.t
+	launched := make(chan backend.Spec, 1000)
+	engine := h.honest(memory.Config{Observe: func(e memory.Event) {
+		if e.Kind == memory.Launched {
+			launched <- e.Spec
+		}
+	}})
+	ctx, cancel := context.WithCancel(context.Background())
+	var all sync.WaitGroup
+	all.Go(func() {
+		for {
+			select {
+			case spec := <-launched:
+				all.Go(func() {
+					code := 0
+					if runJob(ctx, spec.Env) != nil {
+						code = 1
+					}
+					engine.Exit(spec.ID, code)
+				})
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	t.Cleanup(func() {
+		cancel()
+		all.Wait()
+	})
+}
+
+// runJob is the one-job runner with that environment.
+func runJob(ctx context.Context, env map[string]string) error {
+	base, err := url.Parse(env["SHIPFOX_API_URL"])
+	if err != nil {
+		return err
+	}
+	token, err := tokens.Parse(env["SHIPFOX_RUNNER_BOOTSTRAP_TOKEN"])
+	if err != nil {
+		return err
+	}
+	return runner.Run(ctx, runner.Config{URL: base, Token: token, Labels: strings.Split(env["SHIPFOX_RUNNER_LABELS"], ","), Env: []string{"PATH=/usr/bin:/bin"}})
+}
+
+// done waits until all jobs have succeeded, and says how long that took.
+func (s *site) done(count int, limit time.Duration) time.Duration {
+	s.t.Helper()
+	began := time.Now()
+	states := map[string]int{}
+	for time.Since(began) < limit {
+		var list struct{ Items []struct{ Status string } }
+		s.must("GET", "/api/v1/jobs?limit=500", "", &list)
+		states = map[string]int{}
+		for _, j := range list.Items {
+			states[j.Status]++
+		}
+		if states["succeeded"] == count {
+			return time.Since(began)
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	require.Failf(s.t, "the jobs are not done", "%v after %s", states, limit)
+	return 0
+}
+
+// Why: a host that takes runners and fails them all waits on its own schedule. The
+// scale set goes on elsewhere.
+func TestAHostThatFailsAllItGetsHoldsUpNoOther(t *testing.T) {
+	fails := func(code string) func(*liar, wire.Frame) string {
+		return func(*liar, wire.Frame) string { return fmt.Sprintf(`,"error":{"code":%q,"message":"no"}`, code) }
+	}
+	ends := func(state string) func(*liar, wire.Frame) string {
+		return func(l *liar, f wire.Frame) string {
+			l.say(`{"type":"changes","epoch":%d,"changes":{"runners":[{"id":%q,"state":%q}]}}`, l.epoch, f.Spec.ID, state)
+			return ""
+		}
+	}
+	for name, launch := range map[string]func(*liar, wire.Frame) string{
+		"nobody":    nil,
+		"invalid":   fails("invalid"),
+		"refused":   fails("refused"),
+		"uncertain": fails("internal"),
+		"exhausted": fails("exhausted"),
+		"crashes":   ends("failed"),
+		"exits":     ends("exited"),
+		"silent":    func(*liar, wire.Frame) string { return "-" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t)
+			s.enrol("good", 4).works()
+			if launch != nil {
+				var l *liar
+				ready := make(chan struct{})
+				l = s.enrol("bad", 1000).lie(`{"cpus":1000,"os":"linux","arch":"amd64","memory":99999999999999}`, func(f wire.Frame) string {
+					<-ready
+					if f.Type == wire.Launch {
+						return launch(l, f)
+					}
+					return ""
+				})
+				close(ready)
+			}
+			s.scaleSet("small", 100)
+			s.jobs("small", 20)
+			t.Logf("%s: %s", name, s.done(20, 2*time.Minute).Round(time.Millisecond))
+		})
+	}
+}
