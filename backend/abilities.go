@@ -82,6 +82,17 @@ func Logs(ctx context.Context, b Backend, id string, tail int) (io.ReadCloser, e
 	return l.Logs(ctx, id, tail)
 }
 
+// Blamer is the ability to hold a failure against the place where it happened, so
+// that other places go on. Its methods answer from memory: they don't wait.
+type Blamer interface {
+	// Crashed tells that the runner started and came to nothing, and why. True: the
+	// place waits with such runners by itself, longer with each; false: it can't
+	// tell the place, and the caller has to wait.
+	Crashed(id, reason string) bool
+	// Proved tells that the runner came to something: its place is fine.
+	Proved(id string)
+}
+
 func unsupported(ability string) error {
 	return fmt.Errorf("backend: %s: %w", ability, errors.ErrUnsupported)
 }

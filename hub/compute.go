@@ -13,6 +13,7 @@ import (
 	"github.com/slipway-ci/slipway/backend"
 	"github.com/slipway-ci/slipway/hub/fleet"
 	"github.com/slipway-ci/slipway/hub/hosts"
+	"github.com/slipway-ci/slipway/hub/install"
 	"github.com/slipway-ci/slipway/hub/queue"
 	"github.com/slipway-ci/slipway/hub/scalesets"
 	"github.com/slipway-ci/slipway/provisioner"
@@ -45,6 +46,7 @@ func (h *Hub) openCompute(ctx context.Context) error {
 	var err error
 	c.hosts, err = hosts.New(ctx, hosts.Config{
 		Store: h.store, Queue: h.queue, PublicURL: h.cfg.PublicURL, InsecureHTTP: h.cfg.InsecureHTTP,
+		Agents: func() []string { return install.Versions(h.cfg.AgentsDir) },
 		Events: h.events.Tell, Logger: h.log.Named("hosts"),
 	})
 	if errors.Is(err, hosts.ErrConfig) {

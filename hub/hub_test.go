@@ -16,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/slipway-ci/slipway/hub"
+	"github.com/slipway-ci/slipway/hub/api"
 	"github.com/slipway-ci/slipway/hub/queue"
 	"github.com/slipway-ci/slipway/hub/store"
 	"github.com/slipway-ci/slipway/tokens"
@@ -218,7 +219,7 @@ func TestNotReadyWhenTheDiskIsFull(t *testing.T) {
 	require.Equal(t, 200, status)
 	status, body = ask(t, "GET", h.URL()+"/api/v1/hub", h.AdminToken().Reveal(), "")
 	require.Equal(t, 200, status)
-	var info hub.Info
+	var info api.HubInfo
 	require.NoError(t, json.Unmarshal([]byte(body), &info))
 	require.True(t, info.Full)
 	require.Positive(t, info.Total)

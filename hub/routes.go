@@ -1,7 +1,6 @@
 package hub
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 
@@ -28,7 +27,7 @@ func (h *Hub) handlers() (all, runners http.Handler, err error) {
 	}
 	c := h.compute
 	people, err := api.New(api.Config{
-		Queue: h.queue, Logs: h.logs, Guard: h.guard, Events: h.events, Hosts: c.hosts, ScaleSets: c.scaleSets, Fleet: c.fleet, Terminator: c,
+		Queue: h.queue, Logs: h.logs, Guard: h.guard, Events: h.events, Hosts: c.hosts, ScaleSets: c.scaleSets, Fleet: c.fleet, Terminator: c, Info: h.info,
 		ClientIP: edge.ClientIP, Version: version.String(), Logger: h.log.Named("api"),
 	})
 	if err != nil {
@@ -49,10 +48,9 @@ func (h *Hub) handlers() (all, runners http.Handler, err error) {
 	every.Handle(api.Prefix, people)
 	every.HandleFunc("GET /healthz", h.healthz)
 	every.HandleFunc("GET /readyz", h.readyz)
-	every.Handle("GET /api/v1/hub", people.Require(queue.RoleViewer, http.HandlerFunc(h.info)))
 	every.Handle("GET /metrics", people.Require(queue.RoleViewer, h.metrics.handler(h.log.Named("metrics"))))
-	every.Handle(fleet.Path, c.fleet.Handler())
-	every.Handle(hosts.EnrolPath, c.hosts.EnrolHandler())
+	every.Handle(fleet.Path, people.CountFailures(c.fleet.Handler()))
+	every.Handle(hosts.EnrolPath, people.CountFailures(c.hosts.EnrolHandler()))
 	every.Handle(install.Prefix, installer)
 	return every, only, nil
 }
@@ -78,32 +76,13 @@ func (h *Hub) readyz(w http.ResponseWriter, r *http.Request) {
 	_, _ = fmt.Fprintln(w, "ok")
 }
 
-// Info is what GET /api/v1/hub tells.
-type Info struct {
-	Version string `json:"version"`
-	// URL and RunnerURL are where the hub is reached, by clients on its machine
-	// and by runners.
-	URL       string `json:"url"`
-	RunnerURL string `json:"runner_url"`
-	// PublicURL is where hosts reach it; empty: none can be enrolled.
-	PublicURL string `json:"public_url"`
-	// ControlPlanes are where its jobs come from: for each, why nothing does now, or
-	// empty.
-	ControlPlanes map[string]string `json:"control_planes"`
-	// Free and Total are bytes of the data folder's disk; Full: no new jobs.
-	Free  int64 `json:"disk_free_bytes"`
-	Total int64 `json:"disk_total_bytes"`
-	Full  bool  `json:"disk_full"`
-}
-
-func (h *Hub) info(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
+// info is what GET /api/v1/hub tells.
+func (h *Hub) info() api.HubInfo {
 	room := h.guard.Room()
-	_ = json.NewEncoder(w).Encode(Info{
+	return api.HubInfo{
 		Version: version.String(), URL: h.URL(), RunnerURL: h.runnerURLForHosts(), PublicURL: h.compute.hosts.PublicURL(),
 		Free: room.Free, Total: room.Total, Full: room.Full, ControlPlanes: h.compute.planes(),
-	})
+	}
 }
 
 func (h *Hub) installer() (http.Handler, error) {

@@ -26,10 +26,9 @@ import (
 // who says of every route beside the API for people (which has a table of its own)
 // who may use it. foreign ones answer in the words of another API.
 var who = map[string]apitest.Route{
-	"GET /healthz":    {Judge: apitest.Anybody},
-	"GET /readyz":     {Judge: apitest.Anybody},
-	"GET /metrics":    {Judge: apitest.Role(queue.RoleViewer)},
-	"GET /api/v1/hub": {Judge: apitest.Role(queue.RoleViewer)},
+	"GET /healthz": {Judge: apitest.Anybody},
+	"GET /readyz":  {Judge: apitest.Anybody},
+	"GET /metrics": {Judge: apitest.Role(queue.RoleViewer)},
 
 	"GET /api/v1/agent/connect": {Judge: apitest.Kind(tokens.Agent), Foreign: true},
 	"POST /api/v1/agent/enrol":  {Judge: used(apitest.Kind(tokens.Enrolment), tokens.Enrolment), Body: `{"agent":"` + uuid.NewString() + `","digest":"` + tokens.New(tokens.Agent).Digest().String() + `"}`, Type: "application/json"},
@@ -100,7 +99,7 @@ func TestWhoMayUseWhichRoute(t *testing.T) {
 	require.NoError(t, err)
 	var routes []apitest.Route
 	for _, pattern := range append(append(fox.Routes(), runnerapi.Routes()...),
-		"GET /healthz", "GET /readyz", "GET /metrics", "GET /api/v1/hub", "GET /api/v1/agent/connect", "POST /api/v1/agent/enrol") {
+		"GET /healthz", "GET /readyz", "GET /metrics", "GET /api/v1/agent/connect", "POST /api/v1/agent/enrol") {
 		if pattern == exchange {
 			continue
 		}

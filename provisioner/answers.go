@@ -167,7 +167,7 @@ func (l *ledger) retired(runners []*Runner, ids []string, reason string, now tim
 			l.retryDone(r.ID)
 			if lane := l.lanes[r.Template]; lane != nil && reason != ReasonIdle && r.Unneeded == "" && !r.halfMade() {
 				r.judged = true
-				l.crashed(r.Template, lane, r.Begun, reason+": it never registered", now)
+				l.blame(r, lane, reason+": it never registered", now)
 			}
 			continue
 		}

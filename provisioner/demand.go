@@ -143,6 +143,10 @@ func merge(before, news Fact) Fact {
 // proven clears the failures of the runner's template: it had a job, or it has
 // been waiting for one longer than a crash takes.
 func (l *ledger) proven(r *Runner) {
+	if l.blamer != nil && !r.proved {
+		r.proved = true
+		l.blamer.Proved(r.ID)
+	}
 	if lane := l.lanes[r.Template]; lane != nil && !r.Begun.Before(lane.LastFailure) {
 		l.healthy(r.Template, lane)
 	}
@@ -160,9 +164,9 @@ func (l *ledger) judge(r *Runner, now time.Time) {
 	switch {
 	case r.Removing != "", r.Fact.Busy == Yes, clean && r.Fact.Registered == Yes && r.Fact.Busy == Unknown:
 	case !clean && r.Fact.Registered != Yes:
-		l.crashed(r.Template, lane, r.Begun, endReason(r.end), now)
+		l.blame(r, lane, endReason(r.end), now)
 	case noJob && lived < crashWindow:
-		l.crashed(r.Template, lane, r.Begun, fmt.Sprintf("no-job: ended after %s without a job", lived.Round(time.Millisecond)), now)
+		l.blame(r, lane, fmt.Sprintf("no-job: ended after %s without a job", lived.Round(time.Millisecond)), now)
 	case clean && lived >= crashWindow:
 		l.healthy(r.Template, lane)
 	case clean && !l.statsBegan.After(r.Ended):
@@ -229,6 +233,15 @@ func (l *ledger) queue(key string) queueView {
 		}
 	}
 	return view
+}
+
+// blame counts the crash of a runner: against where it lived, if the backend has more
+// than one place and can tell it, else against its template.
+func (l *ledger) blame(r *Runner, lane *lane, reason string, now time.Time) {
+	if l.blamer != nil && l.blamer.Crashed(r.ID, tokens.Redact(reason)) {
+		return
+	}
+	l.crashed(r.Template, lane, r.Begun, reason, now)
 }
 
 // crashed counts a failure of the template and has it wait. A runner that was

@@ -32,8 +32,9 @@ type ledger struct {
 	repeats             map[string]int    // how often each kind has failed in a row
 	granted             map[string]taken  // reservations that were taken, until they are forgotten
 	rivals              rivals
-	spacing             time.Duration // pause after an empty poll
-	notes               []note        // for the log, of what was learned
+	blamer              backend.Blamer // nil: the backend is one place
+	spacing             time.Duration  // pause after an empty poll
+	notes               []note         // for the log, of what was learned
 	retries             map[string]*backoff.ExponentialBackOff
 }
 
@@ -69,6 +70,7 @@ func newLedger(c Config, now time.Time) *ledger {
 		problems: map[string]string{}, repeats: map[string]int{}, granted: map[string]taken{}, retries: map[string]*backoff.ExponentialBackOff{},
 		snap: Snapshot{Limits: c.Limits, Targets: map[string]Target{}, Woken: true, Able: abilities(c)},
 	}
+	l.blamer, _ = c.Backend.(backend.Blamer)
 	l.setTemplates(c.Templates)
 	return l
 }

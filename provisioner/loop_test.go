@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -614,5 +615,55 @@ func TestAHintBringsAListAtOnce(t *testing.T) {
 		w.after(5 * time.Second)
 		require.Equal(t, []string{"starting", "running", "stopped"}, p.told(p.mintedIDs()[0]))
 		require.Empty(t, w.engine.Truth())
+	})
+}
+
+// blaming is a backend of many places that can tell them.
+type blaming struct {
+	backend.Backend
+	mu      sync.Mutex
+	crashed []string
+	proved  []string
+}
+
+func (b *blaming) Crashed(id, _ string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.crashed = append(b.crashed, id)
+	return true
+}
+
+func (b *blaming) Proved(id string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.proved = append(b.proved, id)
+}
+
+func TestACrashIsHeldAgainstItsPlaceWhereThatIsKnown(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		p := newPlane()
+		engine := memory.New(memory.Config{Behaviour: func(s backend.Spec) memory.Program { return memory.Program{Run: time.Minute} }})
+		b := &blaming{Backend: engine.Backend("owner")}
+		loop, err := provisioner.New(provisioner.Config{ControlPlane: p, Backend: b, Templates: []template.Template{small(10)}})
+		require.NoError(t, err)
+		ctx, cancel := context.WithCancel(context.Background())
+		done := make(chan error, 1)
+		go func() { done <- loop.Run(ctx) }()
+		defer func() { cancel(); require.NoError(t, <-done) }()
+		p.grant("r1", 2, "linux")
+		time.Sleep(5 * time.Second)
+		var ids []string
+		for _, r := range engine.Truth() {
+			ids = append(ids, r.Runner.ID)
+		}
+		require.Len(t, ids, 2)
+		p.push(provisioner.Demand{Facts: []provisioner.Fact{{Runner: ids[0], Registered: provisioner.Yes, Busy: provisioner.Yes}}})
+		require.True(t, engine.Exit(ids[1], 1))
+		time.Sleep(5 * time.Second)
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		require.Equal(t, []string{ids[0]}, b.proved, "once")
+		require.Equal(t, []string{ids[1]}, b.crashed)
+		require.Zero(t, loop.State().Templates[0].Failures, "its template goes on")
 	})
 }

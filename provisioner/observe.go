@@ -88,7 +88,7 @@ func (l *ledger) adopt(seen *backend.Runner, first bool, now time.Time) *Runner 
 	if known && made.Before(now) {
 		r.Born = made
 	}
-	if l.sole && !first {
+	if l.sole && !first || first && seen.State.Ended() { // of what ended before we began nothing is known
 		r.judged = true
 	}
 	if known && made.After(l.started) && !first && !l.sole && seen.State.HoldsSlot() {

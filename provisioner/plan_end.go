@@ -149,8 +149,8 @@ func (p *plan) removeEnded(r *Runner, kept map[string]bool) {
 func (p *plan) keptForPostMortem() map[string]bool {
 	var failed, waiting []*Runner
 	for _, r := range p.s.Runners {
-		if r.HoldsSlot() || !r.visible() || !r.Removed.IsZero() {
-			continue
+		if r.HoldsSlot() || !r.visible() || !r.Removed.IsZero() || r.Removing != "" {
+			continue // what we remove may be told as failed on its way
 		}
 		if r.Seen.State == backend.Failed {
 			failed = append(failed, r)

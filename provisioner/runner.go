@@ -97,6 +97,7 @@ type Runner struct {
 	end          *backend.Runner // how its end was seen
 	asked        bool            // whether facts were asked for after its end
 	judged       bool            // whether its end was weighed as a crash
+	proved       bool            // whether the backend was told that it came to something
 	tailed       bool            // whether the end of its log was fetched
 	registration Registration
 }

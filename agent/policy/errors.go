@@ -7,7 +7,7 @@ import (
 
 // ErrFile: agent.yaml can't be used: not to be read, not sound, or writable by
 // others. There is no policy then, and no agent should run without one.
-var ErrFile = errors.New("policy: agent.yaml")
+var ErrFile = errors.New("policy")
 
 // Refusal is the error of Review.
 type Refusal struct {

@@ -24,7 +24,7 @@ func Load(path string) (*Policy, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w %s: %w", ErrFile, path, err)
 	}
-	p, err := Parse(filepath.Base(path), data)
+	p, err := Parse(path, data)
 	if err != nil {
 		return nil, err
 	}

@@ -38,6 +38,8 @@ type Config struct {
 	ScaleSets  ScaleSets
 	Fleet      Fleet
 	Terminator Terminator
+	// Info tells of the hub itself; nil: 404 not-configured.
+	Info func() HubInfo
 	// Guard gives room for what must be stored; nil: there is always room.
 	Guard *storage.Guard
 	// Version is the program's, for the OpenAPI document; default "dev".
@@ -115,6 +117,7 @@ func New(cfg Config) (*Server, error) {
 	mux := http.NewServeMux()
 	s := &Server{Config: cfg, mux: mux, failures: newFailures(cfg.Failures), huma: humago.New(mux, document(cfg.Version))}
 	s.huma.UseMiddleware(s.authenticate)
+	s.hubRoutes()
 	s.jobRoutes()
 	s.logRoutes()
 	s.tokenRoutes()

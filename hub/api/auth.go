@@ -61,10 +61,14 @@ func (s *Server) identify(w http.ResponseWriter, r *http.Request) (queue.Token, 
 		w.Header().Set("WWW-Authenticate", "Bearer")
 		if wait := s.failures.add(network(s.ClientIP(r)), time.Now()); wait > 0 {
 			retryAfter(w, int(wait/time.Second)+1)
-			p = newProblem(http.StatusTooManyRequests, "too-many-failures", "too many failed attempts from this address")
+			p = tooManyFailures()
 		}
 	}
 	return queue.Token{}, p
+}
+
+func tooManyFailures() *Problem {
+	return newProblem(http.StatusTooManyRequests, "too-many-failures", "too many failed attempts from this address")
 }
 
 func (s *Server) refusal(err error) *Problem {

@@ -23,7 +23,7 @@ func credentialOf(c scalesets.RegistryCredential) Credential {
 	return Credential{Name: c.Name, Registry: c.Registry, Username: c.Username, CreatedAt: c.CreatedAt, UpdatedAt: c.UpdatedAt}
 }
 
-func (s *Server) listCredentials(ctx context.Context, _ *struct{}) (*credentialList, error) {
+func (s *Server) listCredentials(ctx context.Context, in *pageInput) (*credentialList, error) {
 	all, err := s.ScaleSets.Credentials(ctx)
 	if err != nil {
 		return nil, s.problem(err)
@@ -32,7 +32,7 @@ func (s *Server) listCredentials(ctx context.Context, _ *struct{}) (*credentialL
 	for i, c := range all {
 		items[i] = credentialOf(c)
 	}
-	return &credentialList{listOf(items, "")}, nil
+	return &credentialList{page(items, func(c Credential) string { return c.Name }, in)}, nil
 }
 
 type oneCredential struct {

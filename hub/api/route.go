@@ -59,6 +59,7 @@ func (s *Server) missing(noun string) string {
 		missing bool
 		name    string
 	}{
+		{[]string{"hub"}, s.Info == nil, "information of itself"},
 		{[]string{"host", "enrolment"}, s.Hosts == nil, "hosts"},
 		{[]string{"scale-set", "credential"}, s.ScaleSets == nil, "scale sets"},
 		{[]string{"runner"}, s.Fleet == nil, "runners"},

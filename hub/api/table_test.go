@@ -19,7 +19,7 @@ import (
 // least says of every route who may use it, once more: by hand, as a reader of the
 // documentation expects it. A route that is not here fails the test.
 var least = map[string]queue.Role{
-	"GET /api/v1/whoami": "viewer",
+	"GET /api/v1/whoami": "viewer", "GET /api/v1/hub": "viewer",
 
 	"GET /api/v1/jobs": "viewer", "GET /api/v1/jobs/{id}": "viewer", "GET /api/v1/jobs/{id}/events": "viewer", "GET /api/v1/jobs/{id}/logs": "viewer",
 	"POST /api/v1/jobs": "operator", "POST /api/v1/jobs/{id}/cancel": "operator",

@@ -92,7 +92,7 @@ type tokenList struct {
 	Body list[Token]
 }
 
-func (s *Server) listTokens(ctx context.Context, _ *struct{}) (*tokenList, error) {
+func (s *Server) listTokens(ctx context.Context, in *pageInput) (*tokenList, error) {
 	known, err := s.Queue.Tokens(ctx)
 	if err != nil {
 		return nil, s.problem(err)
@@ -101,7 +101,7 @@ func (s *Server) listTokens(ctx context.Context, _ *struct{}) (*tokenList, error
 	for i, t := range known {
 		items[i] = tokenOf(t)
 	}
-	return &tokenList{listOf(items, "")}, nil
+	return &tokenList{page(items, func(t Token) string { return t.ID }, in)}, nil
 }
 
 func (s *Server) revokeToken(ctx context.Context, in *struct {

@@ -5,6 +5,8 @@ import "github.com/slipway-ci/slipway/hub/client"
 // What goes over the wire is defined once, beside the client, which needs
 // nothing else of the hub.
 type (
+	// HubInfo tells of the hub itself.
+	HubInfo = client.HubInfo
 	// Job is a job as it is answered.
 	Job = client.Job
 	// JobSpec is what POST /jobs takes.

@@ -62,6 +62,7 @@ func newWorld(t *testing.T, adjust ...func(*api.Config)) *world {
 	w := &world{loop: &loop{}, agents: map[string]*machine{}}
 	w.hub = newHub(t, append([]func(*api.Config){func(c *api.Config) {
 		c.Failures = 10_000
+		c.Info = func() api.HubInfo { return api.HubInfo{Version: "test"} }
 		ctx := context.WithoutCancel(t.Context())
 		db := c.Queue.Store()
 		var err error

@@ -7,8 +7,7 @@ import (
 
 // Credentials lists the registry credentials, without their passwords.
 func (c *Client) Credentials(ctx context.Context) ([]Credential, error) {
-	items, _, err := fetch[Credential](ctx, c, "credentials", nil)
-	return items, err
+	return whole[Credential](ctx, c, "credentials")
 }
 
 // SetCredential makes a credential, or replaces it.

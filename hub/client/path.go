@@ -77,3 +77,18 @@ func fetch[T any](ctx context.Context, c *Client, path string, query url.Values)
 	}
 	return p.Items, next, nil
 }
+
+// whole reads a list that is short, page by page.
+func whole[T any](ctx context.Context, c *Client, path string) (items []T, err error) {
+	for query := (url.Values{}); ; {
+		part, next, err := fetch[T](ctx, c, path, query)
+		if err != nil {
+			return nil, err
+		}
+		items = append(items, part...)
+		if next == "" {
+			return items, nil
+		}
+		query.Set("cursor", next)
+	}
+}

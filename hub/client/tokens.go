@@ -13,9 +13,7 @@ func (c *Client) CreateToken(ctx context.Context, spec TokenSpec) (token NewToke
 
 // Tokens lists the tokens, the oldest first.
 func (c *Client) Tokens(ctx context.Context) ([]Token, error) {
-	var p page[Token]
-	err := c.call(ctx, http.MethodGet, "tokens", nil, nil, &p)
-	return p.Items, err
+	return whole[Token](ctx, c, "tokens")
 }
 
 // RevokeToken ends a token by its id. Revoking it again changes nothing.

@@ -26,6 +26,9 @@ type Config struct {
 	// TLS says that the listener itself speaks TLS: then browsers are told to use
 	// nothing else (RFC 6797).
 	TLS bool
+	// Stall is how long a client may take nothing of an answer until it is cut off:
+	// whoever reads nothing must not hold a connection for ever; default 1 min.
+	Stall time.Duration
 	// Logger gets a line per request at debug level; nil discards.
 	Logger hclog.Logger
 }
@@ -35,14 +38,16 @@ func New(cfg Config, next http.Handler) http.Handler {
 	if cfg.Logger == nil {
 		cfg.Logger = hclog.NewNullLogger()
 	}
+	cfg.Stall = cmp.Or(cfg.Stall, time.Minute)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
 		client, id := cfg.client(r), cfg.requestID(r)
 		r = r.WithContext(context.WithValue(r.Context(), clientKey{}, client))
 		r.Header.Set(HeaderRequestID, id)
 		cfg.headers(w.Header(), id)
-		seen := &watched{ResponseWriter: w}
+		seen := &watched{ResponseWriter: w, control: http.NewResponseController(w), stall: cfg.Stall}
 		defer func() {
+			seen.patience() // what is still buffered is sent when we have returned
 			if cfg.Logger.IsDebug() {
 				cfg.Logger.Debug("request", "method", r.Method, "path", Clean(r.URL.Path), "status", cmp.Or(seen.status, http.StatusOK), "took", time.Since(began), "client", client, "request", id)
 			}
@@ -127,10 +132,17 @@ var secretPath = regexp.MustCompile(`sf_[A-Za-z0-9_-]+`)
 // scripts, is cut out.
 func Clean(path string) string { return secretPath.ReplaceAllString(path, "sf_…") }
 
-// watched remembers the status for the log.
+// watched remembers the status for the log, and cuts off who does not read.
 type watched struct {
 	http.ResponseWriter
-	status int
+	control *http.ResponseController
+	stall   time.Duration
+	status  int
+}
+
+// patience gives the client time anew, for what is written next.
+func (w *watched) patience() {
+	_ = w.control.SetWriteDeadline(time.Now().Add(w.stall)) // none where there is no connection
 }
 
 // Hijack and Flush are for those who ask the writer itself for them, as
@@ -143,7 +155,10 @@ func (w *watched) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 }
 
 // Flush sends what is there.
-func (w *watched) Flush() { _ = http.NewResponseController(w.ResponseWriter).Flush() }
+func (w *watched) Flush() {
+	w.patience()
+	_ = w.control.Flush()
+}
 
 // Unwrap lets http.ResponseController reach what is below.
 func (w *watched) Unwrap() http.ResponseWriter { return w.ResponseWriter }
@@ -152,6 +167,7 @@ func (w *watched) WriteHeader(status int) {
 	if w.status == 0 && status >= 200 {
 		w.status = status
 	}
+	w.patience()
 	w.ResponseWriter.WriteHeader(status)
 }
 
@@ -159,5 +175,6 @@ func (w *watched) Write(b []byte) (int, error) {
 	if w.status == 0 {
 		w.status = http.StatusOK
 	}
+	w.patience()
 	return w.ResponseWriter.Write(b)
 }

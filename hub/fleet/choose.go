@@ -20,6 +20,10 @@ const (
 	usualTimes = 2
 )
 
+// silentTimes is how many times Config.SlowAfter a launch may go unanswered until its
+// host gets no other, whoever else has room.
+const silentTimes = 3
+
 // choose takes the hosts in turn: the one that has had the fewest turns, and of
 // these the one whose last is the longest ago. One that is fetching the image now,
 // or behind with its answers, is passed over while another may take the runner.

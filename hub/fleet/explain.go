@@ -47,6 +47,8 @@ func (r *rules) words(h *host, a *ask, o obstacle) string {
 		return ""
 	case blind:
 		detail = h.blind
+	case silent:
+		detail = "a launch has not been answered for long"
 	case platform:
 		detail = fmt.Sprintf("%s/%s, and %s is asked for", h.facts.OS, h.facts.Arch, strings.Trim(a.os+"/"+a.arch, "/"))
 	case noRuntime:

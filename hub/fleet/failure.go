@@ -10,6 +10,7 @@ import (
 
 	"github.com/slipway-ci/slipway/backend"
 	"github.com/slipway-ci/slipway/internal/wire"
+	"github.com/slipway-ci/slipway/provisioner"
 	"github.com/slipway-ci/slipway/tokens"
 )
 
@@ -20,12 +21,69 @@ type failure struct {
 	until       time.Time
 	reason      string
 	unavailable bool // the engine's, so it is over when the engine is there again
-	next        *backoff.ExponentialBackOff
+	// crashed: it started there and came to nothing. That another one starts is no
+	// proof then: probe, the last one that did, has to come to something.
+	crashed bool
+	probe   *record
+	last    time.Time
+	next    *backoff.ExponentialBackOff
 }
 
 // waits says whether it still holds up what is asked for. Nil does not.
 func (f *failure) waits(a *ask, now time.Time) bool {
-	return f != nil && f.kind == a.kind && now.Before(f.until)
+	return f.of(a) && now.Before(f.until)
+}
+
+// of says whether it is of what is asked for. Nil is of nothing.
+func (f *failure) of(a *ask) bool { return f != nil && f.kind == a.kind }
+
+// Crashed is backend.Blamer's: the runner's host waits with its template, and the
+// others go on. A runner that was launched before the last crash there was known tells
+// nothing new.
+func (f *Fleet) Crashed(id, reason string) bool {
+	f.mu.Lock()
+	defer f.unlock()
+	r := f.runners[id]
+	if r == nil {
+		return false
+	}
+	a := f.asks[r.labels[provisioner.LabelTemplate]]
+	if a == nil {
+		return false // nobody has asked for such a runner since the hub started
+	}
+	failing := r.host.failures[failureKey(a)]
+	if failing.of(a) && failing.crashed && r.asked.Before(failing.last) {
+		return true
+	}
+	now := time.Now()
+	f.fail(r.host, a, errors.New(reason), now)
+	if failing = r.host.failures[failureKey(a)]; failing.of(a) {
+		failing.crashed, failing.probe = true, nil
+	}
+	f.notify()
+	return true
+}
+
+// Proved is backend.Blamer's: a runner that came to something ends the wait of its
+// host.
+func (f *Fleet) Proved(id string) {
+	f.mu.Lock()
+	defer f.unlock()
+	r := f.runners[id]
+	if r == nil {
+		return
+	}
+	key := r.labels[provisioner.LabelTemplate]
+	if failing := r.host.failures[key]; failing != nil && failing.crashed && !r.asked.Before(failing.last) {
+		delete(r.host.failures, key)
+		f.notify()
+	}
+}
+
+// probing says whether one that has started since the last crash is still to come to
+// something. Nil is not.
+func (f *failure) probing(h *host) bool {
+	return f != nil && f.crashed && f.probe != nil && h.runners[f.probe.id] == f.probe && f.probe.holds()
 }
 
 // pause is how long a host that had no room, by its own word, is left alone.
@@ -81,6 +139,7 @@ func (f *Fleet) fail(h *host, a *ask, err error, now time.Time) {
 		return
 	}
 	failing.count++
+	failing.last, failing.crashed, failing.probe = now, false, nil
 	failing.reason, failing.unavailable = tokens.Redact(err.Error()), errors.Is(err, backend.ErrUnavailable)
 	failing.until = now.Add(failing.next.NextBackOff())
 	f.say(hclog.Warn, "host backs off", "host", h.name(), "template", a.template, "reason", failing.reason, "failures", failing.count)

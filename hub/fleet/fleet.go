@@ -17,7 +17,10 @@ import (
 	"github.com/slipway-ci/slipway/internal/wire"
 )
 
-var _ backend.Backend = (*Fleet)(nil)
+var (
+	_ backend.Backend = (*Fleet)(nil)
+	_ backend.Blamer  = (*Fleet)(nil)
+)
 
 // Fleet is the hosts of a hub. Make it with New; it serves while Run runs.
 type Fleet struct {
@@ -63,7 +66,7 @@ func New(config Config) (*Fleet, error) {
 		config: config, log: config.Logger, poked: make(chan struct{}, 1), opened: make(chan struct{}),
 		hosts: map[string]*host{}, runners: map[string]*record{}, sorted: true, asks: map[string]*ask{}, changed: make(chan struct{}), unsaved: newBatch(),
 		greeting: map[*websocket.Conn]string{}, waiting: map[string]int{}, events: newEvents(), talk: map[string]*talk{},
-		rules: rules{overcommitCPU: config.OvercommitCPU, overcommitMemory: config.OvercommitMemory, isolated: slices.Clone(config.IsolatedRuntimes)},
+		rules: rules{overcommitCPU: config.OvercommitCPU, overcommitMemory: config.OvercommitMemory, isolated: slices.Clone(config.IsolatedRuntimes), patience: silentTimes * config.SlowAfter},
 	}
 	for _, h := range config.Hosts {
 		f.host(h.ID).set(h)

@@ -216,9 +216,9 @@ func (h *host) clash(other *host, hello *wire.Greeting) string {
 	case other != h:
 		return fmt.Sprintf("its engine is told as another's too: hosts %s and %s", h.name(), other.name())
 	case h.Agent != "" && h.Agent != hello.Agent:
-		return fmt.Sprintf("host %s is another agent's: if this one is meant, run a line of slipway hosts reenrol %s", h.name(), h.name())
+		return fmt.Sprintf("host %s is another agent's: if this one is meant, enrol it anew (slipway hosts reenrol); for the host beside the hub, start the hub anew", h.name())
 	}
-	return fmt.Sprintf("host %s is bound to another engine: if that was replaced, run a line of slipway hosts reenrol %s", h.name(), h.name())
+	return fmt.Sprintf("host %s is bound to another engine: if that was replaced, enrol it anew (slipway hosts reenrol); for the host beside the hub, start the hub anew", h.name())
 }
 
 // mostGreeting is how many connections of one host may be without their hello.

@@ -20,6 +20,7 @@ const (
 	notReady    obstacle = "not ready"
 	blind       obstacle = "blind"
 	cordoned    obstacle = "cordoned"
+	silent      obstacle = "silent"
 	platform    obstacle = "of another platform"
 	noRuntime   obstacle = "without the runtime"
 	full        obstacle = "full"
@@ -34,7 +35,7 @@ const (
 )
 
 var obstacles = []obstacle{
-	notTargeted, offline, needsUpdate, notReady, blind, cordoned, platform, noRuntime, full, perHostMax, noCPU, noMemory, noGPU, noDisk,
+	notTargeted, offline, needsUpdate, notReady, blind, cordoned, silent, platform, noRuntime, full, perHostMax, noCPU, noMemory, noGPU, noDisk,
 	exhausted, backingOff, tried,
 }
 
@@ -83,6 +84,7 @@ type verdict struct {
 type rules struct {
 	overcommitCPU, overcommitMemory float64
 	isolated                        []string
+	patience                        time.Duration // with a launch that is not answered
 }
 
 // judge says whether the host may get such a runner now, and how many. It is the
@@ -94,6 +96,9 @@ func (r *rules) judge(h *host, a *ask, now time.Time) verdict {
 	}
 	if o := closed(h); o != "" {
 		return verdict{obstacle: o}
+	}
+	if false && h.slow(now, r.patience) { // what it gets is lost for as long as a launch may take
+		return verdict{obstacle: silent}
 	}
 	if !fits(a.os, h.facts.OS) || !fits(a.arch, h.facts.Arch) {
 		return verdict{obstacle: platform}
@@ -109,6 +114,11 @@ func (r *rules) judge(h *host, a *ask, now time.Time) verdict {
 		o = exhausted
 	case h.failures[failureKey(a)].waits(a, now):
 		o = backingOff
+	}
+	if failing := h.failures[failureKey(a)]; o == "" && failing.of(a) {
+		if room = 1; h.count().unanswered > 0 || failing.probing(h) { // one at a time, to see whether it is over
+			o = backingOff
+		}
 	}
 	if o != "" {
 		return verdict{obstacle: o, runtime: runtime}

@@ -18,6 +18,8 @@ type launch struct {
 	spec  *wire.Spec // with a credential, where there is one: it goes with the launch
 	ask   *ask
 	tried map[*host]bool
+	// refusals is how many of them said that it can't be.
+	refusals int
 }
 
 // Launch is backend.Backend's. A new id goes to the next host that may take it;
@@ -48,11 +50,28 @@ func (f *Fleet) Launch(ctx context.Context, spec backend.Spec) error {
 		if err == nil {
 			return nil
 		}
-		if !errors.Is(err, backend.ErrExhausted) && !errors.Is(err, backend.ErrUnavailable) || ctx.Err() != nil {
+		if !l.elsewhere(err) || ctx.Err() != nil {
 			return fmt.Errorf("launch %s: %w", spec.ID, err)
 		}
 		l.tried[r.host], last = true, err
 	}
+}
+
+// mostRefusals is how many hosts may say of one launch that it can't be: one may be
+// wrong, or lie, and a spec that is wrong is not to be tried on all of them.
+const mostRefusals = 3
+
+// elsewhere says whether a launch that has ended so on a host may go to another:
+// nothing was or will be started there.
+func (l *launch) elsewhere(err error) bool {
+	switch {
+	case errors.Is(err, backend.ErrExhausted), errors.Is(err, backend.ErrUnavailable):
+		return true
+	case errors.Is(err, backend.ErrInvalid), errors.Is(err, backend.ErrRefused):
+		l.refusals++
+		return l.refusals < mostRefusals
+	}
+	return false
 }
 
 // sendable makes the spec that is sent, with the credential for its image.
@@ -175,7 +194,13 @@ func (f *Fleet) launchOn(ctx context.Context, r *record, l *launch) error {
 	if f.runners[r.id] == r && r.host.reachable() {
 		var frame wire.Frame
 		if frame, err = f.frame(r, l); err == nil {
-			c, err = s.begin(limitOf(ctx), frame, func(err error) { f.launched(r, l.ask, err) })
+			began, limit := time.Now(), limitOf(ctx)
+			c, err = s.begin(limit, frame, func(err error) {
+				if errors.Is(err, context.DeadlineExceeded) && time.Since(began) < limit/2 {
+					err = plain(err) // its time was not over: the host only says so
+				}
+				f.launched(r, l.ask, err)
+			})
 		}
 	}
 	if err != nil {
@@ -200,7 +225,11 @@ func (f *Fleet) launched(r *record, a *ask, err error) {
 			r.seen = &wire.Runner{ID: r.id, Labels: r.labels, State: backend.Starting}
 		}
 		key := failureKey(a)
-		if failing := h.failures[key]; failing != nil && failing.kind == a.kind {
+		switch failing := h.failures[key]; {
+		case !failing.of(a):
+		case failing.crashed:
+			failing.probe = r
+		default:
 			delete(h.failures, key)
 		}
 		delete(h.exhausted, key)
@@ -211,7 +240,9 @@ func (f *Fleet) launched(r *record, a *ask, err error) {
 		}
 	default:
 		r.uncertain = r.seen == nil
-		if now.Sub(r.asked) >= f.config.SlowAfter && h.session != nil {
+		// Said by the host, and not because it was cut off or its time was over.
+		said := !errors.Is(err, ErrOffline) && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded)
+		if (said || now.Sub(r.asked) >= f.config.SlowAfter) && h.session != nil {
 			f.fail(h, a, err, now)
 		}
 	}

@@ -16,6 +16,7 @@ var (
 	_ backend.Sizer    = (*View)(nil)
 	_ backend.Preparer = (*View)(nil)
 	_ backend.Logger   = (*View)(nil)
+	_ backend.Blamer   = (*View)(nil)
 )
 
 // View is a Fleet as one of several loops over it sees it: with its own runners,
@@ -103,4 +104,14 @@ func (f *Fleet) HostOf(runner string) (host string, ok bool) {
 		return "", false
 	}
 	return r.host.ID, true
+}
+
+// Crashed is backend.Blamer's.
+func (v *View) Crashed(id, reason string) bool { return v.free(id) && v.fleet.Crashed(id, reason) }
+
+// Proved is backend.Blamer's.
+func (v *View) Proved(id string) {
+	if v.free(id) {
+		v.fleet.Proved(id)
+	}
 }

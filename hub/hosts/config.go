@@ -29,8 +29,12 @@ type Config struct {
 	// EnrolmentTTL is how long an invitation can be used; default 15 min, at most
 	// MaxEnrolmentTTL.
 	EnrolmentTTL time.Duration
-	// Version is what an update order without a version names; default the build's
-	// own.
+	// Agents tells the versions that agents can fetch from this hub now: an order of
+	// another one is refused, and one without a version means the only one. Nil: any
+	// may be ordered.
+	Agents func() []string
+	// Version is what an update order without a version names where Agents is nil;
+	// default the build's own.
 	Version string
 	// UpdateTimeout is how long after it was told to an agent may take until it is
 	// online with its next version; default 10 min, which is longer than it takes

@@ -150,5 +150,7 @@ func refuse(w http.ResponseWriter, status int, code, detail string) {
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(problem{Type: "urn:slipway:problem:" + code, Title: http.StatusText(status), Status: status, Detail: detail})
+	answer := json.NewEncoder(w)
+	answer.SetEscapeHTML(false) // it is read by people, in the agent's error
+	_ = answer.Encode(problem{Type: "urn:slipway:problem:" + code, Title: http.StatusText(status), Status: status, Detail: detail})
 }

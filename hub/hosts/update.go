@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/slipway-ci/slipway/backend"
@@ -15,7 +16,7 @@ import (
 
 // UpdateSpec is an order to agents to become another version.
 type UpdateSpec struct {
-	// Version that the agents fetch from this hub; default Config.Version.
+	// Version that the agents fetch from this hub; default the one that it has.
 	Version string
 	// Canary is how many hosts go first, together; the others follow, one at a
 	// time, when these are back with the version; default 1.
@@ -28,10 +29,11 @@ type UpdateSpec struct {
 // why in its UpdateProblem, and those that were not told yet are stopped. Run
 // carries it out. Errors: ErrNotFound, queue.InvalidError.
 func (r *Registry) Update(ctx context.Context, names []string, spec UpdateSpec) error {
-	spec.Version, spec.Canary = cmp.Or(spec.Version, r.cfg.Version), cmp.Or(spec.Canary, 1)
-	if err := checkVersion(spec.Version); err != nil {
+	version, err := r.offered(spec.Version)
+	if err != nil {
 		return err
 	}
+	spec.Version, spec.Canary = version, cmp.Or(spec.Canary, 1)
 	switch {
 	case spec.Canary < 0:
 		return invalid("canary", "is %d: it can't be negative", spec.Canary)
@@ -39,7 +41,7 @@ func (r *Registry) Update(ctx context.Context, names []string, spec UpdateSpec) 
 		return invalid("hosts", "are none")
 	}
 	states := r.states()
-	err := r.write(ctx, func(t *tx) error {
+	err = r.write(ctx, func(t *tx) error {
 		chosen, err := t.updatable(names)
 		if err != nil {
 			return err
@@ -64,6 +66,31 @@ func (r *Registry) Update(ctx context.Context, names []string, spec UpdateSpec) 
 	}
 	r.poke()
 	return nil
+}
+
+// offered is the version that an order means, if agents can have it from this hub.
+func (r *Registry) offered(version string) (string, error) {
+	if r.cfg.Agents == nil {
+		version = cmp.Or(version, r.cfg.Version)
+		return version, checkVersion(version)
+	}
+	if version != "" {
+		if err := checkVersion(version); err != nil {
+			return "", err
+		}
+	}
+	has := r.cfg.Agents()
+	switch {
+	case len(has) == 0:
+		return "", invalid("version", "is %.40q: this hub has no signed agent to give out: put one into its folder of agents (--agents-dir)", version)
+	case version == "" && len(has) == 1:
+		return has[0], nil
+	case version == "":
+		return "", invalid("version", "is needed: this hub gives out %s", strings.Join(has, ", "))
+	case !slices.ContainsFunc(has, func(v string) bool { return same(v, version) }):
+		return "", invalid("version", "is %.40q: this hub gives out %s", version, strings.Join(has, ", "))
+	}
+	return version, nil
 }
 
 // order writes one host's order, if it needs one; open: it is to be carried out.

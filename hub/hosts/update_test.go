@@ -203,3 +203,28 @@ func TestAHostThatForbidsUpdatesStopsNobody(t *testing.T) {
 		require.Empty(t, w.host("h1").UpdateTo)
 	})
 }
+
+// Only what this hub has can be fetched from it.
+func TestUpdateToWhatTheHubHas(t *testing.T) {
+	var has []string
+	w := newWorld(t, func(c *Config) { c.Agents = func() []string { return has } })
+	w.enrolled("h0")
+	w.fleet.is(w.host("h0").ID, online("v1.2.0", 0))
+	for _, c := range []struct {
+		has           []string
+		version, says string
+	}{
+		{nil, "", "no signed agent"}, {nil, "1.3.0", "no signed agent"}, {[]string{"1.3.0", "1.4.0"}, "", "is needed: this hub gives out 1.3.0, 1.4.0"},
+		{[]string{"1.3.0"}, "1.4.0", `is "1.4.0": this hub gives out 1.3.0`},
+	} {
+		has = c.has
+		err := w.Update(t.Context(), nil, UpdateSpec{Version: c.version})
+		require.ErrorIs(t, err, queue.ErrInvalid, "%+v", c)
+		require.ErrorContains(t, err, c.says)
+		require.Empty(t, w.host("h0").UpdateTo)
+	}
+	has = []string{"1.3.0"}
+	require.NoError(t, w.Update(t.Context(), nil, UpdateSpec{}))
+	require.Equal(t, "1.3.0", w.host("h0").UpdateTo)
+	require.NoError(t, w.Update(t.Context(), nil, UpdateSpec{Version: "v1.3.0"}))
+}

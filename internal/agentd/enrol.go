@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -177,10 +178,17 @@ func problem(status int, data []byte) error {
 	}
 	text = tokens.Redact(text) // it may repeat what it was sent
 	const anew = "make a new line with `slipway hosts reenrol NAME`"
+	says := strings.Contains(text, "slipway hosts reenrol") // the hub says it all, and once is enough
 	switch status {
 	case http.StatusUnauthorized, http.StatusForbidden, http.StatusGone:
+		if says {
+			return fmt.Errorf("%w: %s", ErrRefused, text)
+		}
 		return fmt.Errorf("%w: the enrolment token is unknown, expired or spent (%s): %s", ErrRefused, text, anew)
 	case http.StatusConflict:
+		if says {
+			return fmt.Errorf("%w: %s", ErrRefused, text)
+		}
 		return fmt.Errorf("%w: the enrolment token was used by another agent (%s): %s", ErrRefused, text, anew)
 	case http.StatusNotFound, http.StatusMethodNotAllowed:
 		return fmt.Errorf("%w: no hub answers at this URL (status %d)", ErrRefused, status)

@@ -37,26 +37,47 @@ func hubLaunchFigure(ctx context.Context) (line string, err error) {
 		return "", err
 	}
 	defer func() { _ = file.Close() }()
-	durable, err := launchesThrough(ctx, filepath.Join(dir, "hub"), true, file)
-	if err != nil {
-		return "", err
-	}
-	forgetful, err := launchesThrough(ctx, filepath.Join(dir, "forgetful"), false, file)
-	if err != nil {
-		return "", err
+	var durable, forgetful []launchTimes
+	for i := range launchRounds {
+		one, err := launchesThrough(ctx, filepath.Join(dir, fmt.Sprint("hub-", i)), true, file)
+		if err != nil {
+			return "", err
+		}
+		other, err := launchesThrough(ctx, filepath.Join(dir, fmt.Sprint("forgetful-", i)), false, file)
+		if err != nil {
+			return "", err
+		}
+		durable, forgetful = append(durable, one), append(forgetful, other)
 	}
 	const bar = 5 * time.Millisecond
-	return fmt.Sprintf("a launch through hub and agent adds p50 %s, p99 %s; its record's fsync p50 %s, p99 %s; bar %s: %s; with records in memory p50 %s, p99 %s: %s",
-		milliseconds(durable.adds(0.5)), milliseconds(durable.adds(0.99)), milliseconds(quantile(durable.syncs, 0.5)), milliseconds(quantile(durable.syncs, 0.99)),
-		milliseconds(bar), verdict(durable.adds(0.99) < bar), milliseconds(forgetful.adds(0.5)), milliseconds(forgetful.adds(0.99)), verdict(forgetful.adds(0.99) < bar)), nil
+	p99, without := usual(durable, launchTimes.adds, 0.99), usual(forgetful, launchTimes.adds, 0.99)
+	return fmt.Sprintf("a launch through hub and agent adds p50 %s, p99 %s, medians of %d; its record's fsync p50 %s, p99 %s; bar %s: %s; with records in memory p50 %s, p99 %s: %s",
+		milliseconds(usual(durable, launchTimes.adds, 0.5)), milliseconds(p99), launchRounds,
+		milliseconds(usual(durable, launchTimes.sync, 0.5)), milliseconds(usual(durable, launchTimes.sync, 0.99)),
+		milliseconds(bar), verdict(p99 < bar), milliseconds(usual(forgetful, launchTimes.adds, 0.5)), milliseconds(without), verdict(without < bar)), nil
 }
+
+// launchRounds is how often as many launches are timed as grantSamples.
+const launchRounds = 5
 
 // launchTimes are those of launches through a hub, straight ones, and fsyncs.
 type launchTimes struct{ through, straight, syncs []time.Duration }
 
-// adds is what the hub adds to a quantile.
+// adds is what the hub adds to a quantile, sync that of an fsync.
 func (l launchTimes) adds(q float64) time.Duration {
 	return quantile(l.through, q) - quantile(l.straight, q)
+}
+
+func (l launchTimes) sync(q float64) time.Duration { return quantile(l.syncs, q) }
+
+// usual is the median of a quantile over the rounds: what else the machine does
+// comes in bursts.
+func usual(rounds []launchTimes, of func(launchTimes, float64) time.Duration, q float64) time.Duration {
+	var each []time.Duration
+	for _, round := range rounds {
+		each = append(each, of(round, q))
+	}
+	return quantile(each, 0.5)
 }
 
 // launchesThrough times launches through a fleet of its own, whose records are in
@@ -75,6 +96,9 @@ func launchesThrough(ctx context.Context, dir string, durable bool, file *os.Fil
 	straight := engine().Backend("straight")
 	for i := range grantWarmup + grantSamples {
 		a, err := launchOnce(ctx, site.fleet)
+		if err == nil {
+			err = site.records.settle(ctx) // the next launch is not to wait for this one's end
+		}
 		if err != nil {
 			return times, err
 		}
@@ -115,10 +139,38 @@ func launchOnce(ctx context.Context, b backend.Backend) (took time.Duration, err
 
 // site is a fleet with one host, an agent in this process.
 type site struct {
-	fleet  *fleet.Fleet
-	server *http.Server
-	stop   context.CancelFunc
-	run    sync.WaitGroup
+	fleet   *fleet.Fleet
+	records *records
+	server  *http.Server
+	stop    context.CancelFunc
+	run     sync.WaitGroup
+}
+
+// records tell when one was deleted.
+type records struct {
+	fleet.Store
+	gone chan struct{}
+}
+
+func newRecords(store fleet.Store) *records { return &records{store, make(chan struct{}, 1)} }
+
+// Save is fleet.Store's.
+func (r *records) Save(ctx context.Context, put []fleet.Record, gone []string) error {
+	err := r.Store.Save(ctx, put, gone)
+	if err == nil && len(gone) > 0 {
+		r.gone <- struct{}{}
+	}
+	return err
+}
+
+// settle waits until the record of a removed runner is deleted.
+func (r *records) settle(ctx context.Context) error {
+	select {
+	case <-r.gone:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func openSite(ctx context.Context, s *store.Store, durable bool) (_ *site, err error) {
@@ -126,11 +178,11 @@ func openSite(ctx context.Context, s *store.Store, durable bool) (_ *site, err e
 	if err != nil {
 		return nil, err
 	}
-	config := fleet.Config{Authenticate: registry.Authenticate}
+	kept := newRecords(fleet.NewMemoryStore())
 	if durable {
-		config.Store = registry.Records()
+		kept = newRecords(registry.Records())
 	}
-	f, err := fleet.New(config)
+	f, err := fleet.New(fleet.Config{Authenticate: registry.Authenticate, Store: kept})
 	if err != nil {
 		return nil, err
 	}
@@ -153,7 +205,7 @@ func openSite(ctx context.Context, s *store.Store, durable bool) (_ *site, err e
 		return nil, errors.Join(err, l.Close())
 	}
 	inner, stop := context.WithCancel(context.WithoutCancel(ctx))
-	made := &site{fleet: f, server: &http.Server{Handler: f.Handler(), ReadHeaderTimeout: 10 * time.Second}, stop: stop}
+	made := &site{fleet: f, records: kept, server: &http.Server{Handler: f.Handler(), ReadHeaderTimeout: 10 * time.Second}, stop: stop}
 	made.run.Go(func() { _ = f.Run(inner) })
 	made.run.Go(func() { _ = a.Run(inner) })
 	made.run.Go(func() { _ = made.server.Serve(l) })

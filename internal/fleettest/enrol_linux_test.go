@@ -112,6 +112,14 @@ func tryDrain(t *testing.T, s *site, h *host) {
 	quick, endless := s.submit("linux", waiting("drained")), s.submit("linux", "sleep 1000")
 	s.reaches(quick, "running")
 	s.reaches(endless, "running")
+	// Without a deadline those that wait for a job are ended, and no other.
+	s.cli("hosts", "drain", h.name)
+	eventually(t, patience, func() string {
+		if left := s.runners()[h.name]; len(left) != 2 {
+			return fmt.Sprintf("idle runners stay on a host that is drained: %v", left)
+		}
+		return ""
+	})
 	begun := time.Now()
 	s.cli("hosts", "drain", h.name, "--deadline", "4s")
 	h.release("drained")

@@ -31,6 +31,9 @@ const (
 // caps are the hosts' own. The scale set's is in force where it is less.
 var caps = map[string]int{"alpha": 4, "beta": 4, "gamma": 2}
 
+// engines are the arguments of the hosts' engines: what runs on beta ends with its engine.
+var engines = map[string][]string{"alpha": {"--live-restore"}, "gamma": {"--live-restore"}}
+
 // One hub, three hosts, 60 jobs; an agent is killed, an engine is restarted, a cable
 // is pulled, and the hub is killed. Every job ends, none runs twice, no cap is passed
 // at any instant, and nothing is left.
@@ -39,7 +42,7 @@ func TestFleet(t *testing.T) {
 	names := slices.Sorted(maps.Keys(caps))
 	watch := newWatch()
 	for _, name := range names {
-		h := s.newHost(name, "--live-restore")
+		h := s.newHost(name, engines[name]...)
 		h.join("--max-runners", strconv.Itoa(caps[name]), "--labels", "pool=all")
 		watch.follow(h)
 	}
@@ -49,7 +52,7 @@ func TestFleet(t *testing.T) {
 	jobs.submit(6, waiting("go"))
 	even := map[string]int{"alpha": 2, "beta": 2, "gamma": 2}
 	eventually(t, patience, func() string { return differs("six runners on three hosts", even, watch.live()) })
-	jobs.submit(jobCount-6, "sleep 0.2")
+	jobs.submit(jobCount-6, "sleep 0.5")
 	full := map[string]int{"alpha": 3, "beta": 3, "gamma": 2}
 	eventually(t, patience, func() string { return differs("as many as there may be", full, watch.live()) })
 	for _, h := range s.hosts {
@@ -133,7 +136,7 @@ func (s *site) chaos(length time.Duration, jobs *jobs, faults map[string]func(*h
 	names, kinds := slices.Sorted(maps.Keys(s.hosts)), slices.Sorted(maps.Keys(faults))
 	done := map[string]int{}
 	for end := time.Now().Add(length); time.Now().Before(end); {
-		jobs.submit(12, "sleep 0.2")
+		jobs.submit(12, "sleep 0.5")
 		kind := kinds[rand.IntN(len(kinds))]
 		faults[kind](s.hosts[names[rand.IntN(len(names))]])
 		done[kind]++
@@ -191,8 +194,13 @@ func (j *jobs) final() (n int) {
 // progress waits until n more jobs have ended, or all have.
 func (j *jobs) progress(n int) {
 	j.site.t.Helper()
-	goal := min(j.final()+n, len(j.ids))
-	eventually(j.site.t, patience, func() string {
+	j.reach(min(j.final()+n, len(j.ids)), patience)
+}
+
+// reach waits until so many jobs have ended.
+func (j *jobs) reach(goal int, limit time.Duration) {
+	j.site.t.Helper()
+	eventually(j.site.t, limit, func() string {
 		if now := j.final(); now < goal {
 			return fmt.Sprintf("%d of %d jobs have ended, and %d are waited for: %v; runners %+v", now, len(j.ids), goal, j.open(), j.site.allRunners())
 		}
@@ -200,10 +208,11 @@ func (j *jobs) progress(n int) {
 	})
 }
 
-// ended waits for all of them.
+// ended waits for all of them. What was promised to a hub that was killed is free
+// again after a minute.
 func (j *jobs) ended() {
 	j.site.t.Helper()
-	j.progress(len(j.ids))
+	j.reach(len(j.ids), time.Minute+patience)
 	require.Len(j.site.t, j.all(), len(j.ids), "none is lost, and none is there twice")
 }
 
@@ -243,11 +252,10 @@ func (j *jobs) ranOnce() {
 		job := j.site.job(id)
 		times := ran[fmt.Sprint("job-", i)]
 		require.LessOrEqual(t, times, 1, "job %d ran more than once: %+v", i, job)
-		require.LessOrEqual(t, job.Attempt, 1, "%+v", job)
 		if job.Succeeded() {
 			require.Equal(t, 1, times, "job %d has succeeded, and did not run", i)
 		}
-		require.Contains(t, []string{"succeeded", "runner-lost"}, job.Status, "%+v", job)
+		require.Contains(t, []string{"succeeded", "runner-lost", "cancelled"}, job.Status, "%+v", job)
 	}
 }
 

@@ -40,6 +40,8 @@ type site struct {
 	url   string
 	admin string
 	log   *lines
+	dir   string   // of the hub's data
+	lines []string // install lines that were made
 	http  *http.Client
 }
 
@@ -73,6 +75,7 @@ func newSite(t *testing.T, adjust ...func(*hub.Config)) *site {
 	for _, a := range adjust {
 		a(&config)
 	}
+	s.dir = config.DataDir
 	var err error
 	s.hub, err = hub.Open(t.Context(), config)
 	require.NoError(t, err)
@@ -139,6 +142,7 @@ func (s *site) enrol(name string, most int) *host {
 	h := &host{site: s, id: added.ID, name: name, agent: uuid.NewString(), token: tokens.New(tokens.Agent)}
 	found := invitation.FindStringSubmatch(added.Enrolment.Line)
 	require.NotNil(s.t, found)
+	s.lines = append(s.lines, found[1])
 	body := fmt.Sprintf(`{"agent": %q, "digest": %q, "version": "v1.0.0"}`, h.agent, h.token.Digest())
 	request, err := http.NewRequestWithContext(s.t.Context(), "POST", s.url+"/api/v1/agent/enrol", strings.NewReader(body))
 	require.NoError(s.t, err)

@@ -5,6 +5,8 @@ import "errors"
 var (
 	// ErrManifest: the text is no manifest in canonical form, or says what can't be.
 	ErrManifest = errors.New("release: malformed manifest")
+	// ErrOther: the manifest is sound, and of another version or platform than asked for.
+	ErrOther = errors.New("release: not the program asked for")
 	// ErrSignature: the manifest is not signed, or not by the key asked for.
 	ErrSignature = errors.New("release: signature")
 	// ErrContent: the bytes are not those that the manifest names.

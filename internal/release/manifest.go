@@ -166,10 +166,10 @@ func (m Manifest) Verify(key PublicKey) error {
 }
 
 // For checks that the manifest is that of this version (a leading v aside) and
-// platform; ErrManifest says what it is of.
+// platform; ErrOther says what it is of.
 func (m Manifest) For(version, goos, arch string) error {
 	if strings.TrimPrefix(m.Version, "v") != strings.TrimPrefix(version, "v") || m.OS != goos || m.Arch != arch {
-		return fmt.Errorf("%w: it is of %s %s/%s, %.*q %s/%s is wanted", ErrManifest, m.Version, m.OS, m.Arch, maxVersion, version, goos, arch)
+		return fmt.Errorf("%w: it is of %s %s/%s, and %.*s %s/%s is wanted", ErrOther, m.Version, m.OS, m.Arch, maxVersion, version, goos, arch)
 	}
 	return nil
 }

@@ -102,7 +102,7 @@ func TestContentMustBeTheNamedOne(t *testing.T) {
 	require.ErrorIs(t, m.Check(&failing{broken}), broken)
 	require.ErrorIs(t, release.Manifest{}.Check(strings.NewReader("")), release.ErrManifest)
 	for _, of := range [][3]string{{"v1.4.0", "linux", "amd64"}, {"v1.4.0-rc.1", "darwin", "amd64"}, {"v1.4.0-rc.1", "linux", "arm64"}} {
-		require.ErrorIs(t, m.For(of[0], of[1], of[2]), release.ErrManifest)
+		require.ErrorIs(t, m.For(of[0], of[1], of[2]), release.ErrOther)
 	}
 
 	// More than it should be is not read to its end.

@@ -35,7 +35,7 @@ main() {
   if [[ $dry_run == yes ]]; then
     say 'nothing was changed'
   else
-    say "done: \"slipway hosts\" shows $host_name; to undo this: sudo $lib_dir/uninstall"
+    say "done: \"slipway hosts list\" shows $host_name; to undo this: sudo $lib_dir/uninstall"
   fi
 }
 

@@ -152,7 +152,7 @@ func (s *settings) run(c *cobra.Command) error {
 	h, err := hub.Open(c.Context(), s.config)
 	switch {
 	case errors.Is(err, vault.ErrKey):
-		return fmt.Errorf("%w: give it with SLIPWAY_MASTER_KEY or --master-key-file", err)
+		return fmt.Errorf("%w: give it with SLIPWAY_MASTER_KEY or --master-key-file; one that is lost for good is given up with slipway-hub forget-key", err)
 	case errors.Is(err, hub.ErrConfig):
 		return command.Usage(c, "%s", inFlags(err))
 	case errors.Is(err, store.ErrLocked):
