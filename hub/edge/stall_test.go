@@ -45,6 +45,9 @@ func TestWhoReadsNothingIsCutOff(t *testing.T) {
 func TestSlowAnswersAreNotCutOff(t *testing.T) {
 	const stall = 50 * time.Millisecond
 	server := httptest.NewServer(edge.New(edge.Config{Stall: stall}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/early" {
+			_, _ = io.WriteString(w, "late") // stays in the buffer until we return
+		}
 		select {
 		case <-time.After(3 * stall):
 		case <-r.Context().Done():
@@ -54,13 +57,13 @@ func TestSlowAnswersAreNotCutOff(t *testing.T) {
 		}
 	})))
 	defer server.Close()
-	for _, path := range []string{"/body", "/empty", "/body", "/empty"} {
+	for _, path := range []string{"/body", "/empty", "/early", "/empty"} {
 		answer, err := server.Client().Get(server.URL + path)
 		require.NoError(t, err)
 		text, err := io.ReadAll(answer.Body)
 		require.NoError(t, err)
 		_ = answer.Body.Close()
 		require.Equal(t, 200, answer.StatusCode)
-		require.Equal(t, path == "/body", string(text) == "late")
+		require.Equal(t, path != "/empty", string(text) == "late", path)
 	}
 }

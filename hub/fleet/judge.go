@@ -97,7 +97,7 @@ func (r *rules) judge(h *host, a *ask, now time.Time) verdict {
 	if o := closed(h); o != "" {
 		return verdict{obstacle: o}
 	}
-	if false && h.slow(now, r.patience) { // what it gets is lost for as long as a launch may take
+	if r.patience > 0 && h.slow(now, r.patience) { // what it gets is lost for as long as a launch may take
 		return verdict{obstacle: silent}
 	}
 	if !fits(a.os, h.facts.OS) || !fits(a.arch, h.facts.Arch) {

@@ -62,6 +62,10 @@ func TestASealVouchesForNothingElse(t *testing.T) {
 			}
 		}
 		told("another id", newID(), spec.Labels)
+		p := w.readyPeer("b")
+		p.sayFrame(wire.Frame{Type: wire.Changes, Epoch: p.epoch, Changes: &wire.Changed{Runners: []wire.Runner{{ID: id, Labels: spec.Labels, State: backend.Running}}}})
+		w.after(time.Second)
+		require.Empty(t, w.list(), "it is of another host")
 		other := map[string]string{"template": "large", fleet.LabelSeal: spec.Labels[fleet.LabelSeal]}
 		told("other labels", id, other)
 		told("no seal", id, map[string]string{"template": "small"})

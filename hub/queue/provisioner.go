@@ -55,10 +55,28 @@ func (q *Queue) localProvisioner(ctx context.Context, name string) (Provisioner,
 	}
 	err = q.write(ctx, func(t *tx) error {
 		_, found, err := store.One(t.Tx, store.Value[string], `SELECT id FROM provisioners WHERE id = ?`, id)
-		if err != nil || found {
+		switch {
+		case err != nil:
 			return err
+		case !found:
+			return t.addProvisioner(id, name, GenerationHead)
 		}
-		return t.addProvisioner(id, name, GenerationHead)
+		return t.dropUntold(Provisioner{ID: id})
 	})
 	return Provisioner{ID: id, Generation: GenerationHead}, err
+}
+
+// dropUntold takes back what was promised to a loop of this process in an earlier
+// life, and not minted for: that loop has forgotten it.
+func (t *tx) dropUntold(p Provisioner) error {
+	ids, err := store.All(t.Tx, store.Value[string], `SELECT id FROM reservations WHERE provisioner_id = ? AND kind = 'launch' AND minted = 0`, p.ID)
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		if err := t.dropReservation(p, id); err != nil {
+			return err
+		}
+	}
+	return nil
 }

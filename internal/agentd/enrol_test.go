@@ -93,20 +93,9 @@ func TestEnrolmentRefused(t *testing.T) {
 	require.ErrorIs(t, err, ErrRefused)
 	require.ErrorContains(t, err, "slipway hosts reenrol", "the error says what to do")
 	for _, status := range []int{http.StatusUnauthorized, http.StatusConflict} {
-		const says = "spent: make a new one with slipway hosts reenrol"
-		h.set(func() {
-			h.enrol = func(w http.ResponseWriter) bool {
-				w.WriteHeader(status)
-				_, _ = w.Write([]byte(`{"detail":"` + says + `"}`))
-				return true
-			}
-		})
-		_, err = Enrol(t.Context(), Enrolment{Data: data, Hub: h.url(), Token: tokens.New(tokens.Enrolment)})
-		require.ErrorIs(t, err, ErrRefused)
-		require.Equal(t, 1, strings.Count(err.Error(), "reenrol"), "once: %v", err)
-		require.True(t, strings.HasSuffix(err.Error(), says), "%v", err)
+		err := problem(status, []byte(`{"detail":"spent: make a new one with slipway hosts reenrol"}`))
+		require.EqualError(t, err, "the hub refuses the enrolment: spent: make a new one with slipway hosts reenrol", "once")
 	}
-	h.set(func() { h.enrol = nil })
 	kept, err := folder.Token()
 	require.NoError(t, err)
 	require.True(t, kept.Equal(token), "an enrolment that fails costs nothing")
