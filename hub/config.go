@@ -5,11 +5,13 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"os"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/slipway-ci/slipway/hub/hosts"
+	"github.com/slipway-ci/slipway/hub/install"
 	"github.com/slipway-ci/slipway/tokens"
 )
 
@@ -155,6 +157,16 @@ func (c Config) validate() error {
 	}
 	if c.DataDir == "" {
 		return bad("DataDir", "is empty")
+	}
+	if c.AgentsDir != "" {
+		if info, err := os.Stat(c.AgentsDir); err != nil || !info.IsDir() {
+			return bad("AgentsDir", "is %q: a folder that is there is needed", c.AgentsDir)
+		}
+	}
+	if c.SysboxFile != "" {
+		if _, err := install.ReadSysbox(c.SysboxFile); err != nil {
+			return bad("SysboxFile", "can't be used: %w", err)
+		}
 	}
 	host, _, err := net.SplitHostPort(c.Listen)
 	switch {

@@ -238,6 +238,8 @@ func TestConfigIsChecked(t *testing.T) {
 		"KeepJobs":     {DataDir: "x", KeepJobs: -1},
 		"KeepEvents":   {DataDir: "x", KeepEvents: -1},
 		"MinFree":      {DataDir: "x", MinFreePercent: 101},
+		"AgentsDir":    {DataDir: "x", AgentsDir: "/nonexistent"},
+		"SysboxFile":   {DataDir: "x", SysboxFile: "/nonexistent"},
 	} {
 		_, err := hub.Open(t.Context(), c)
 		require.ErrorIs(t, err, hub.ErrConfig, field)

@@ -47,7 +47,7 @@ func New(cfg Config, next http.Handler) http.Handler {
 		cfg.headers(w.Header(), id)
 		seen := &watched{ResponseWriter: w, control: http.NewResponseController(w), stall: cfg.Stall}
 		defer func() {
-			// what is still buffered is sent when we have returned
+			seen.patience() // what is still buffered is sent when we have returned
 			if cfg.Logger.IsDebug() {
 				cfg.Logger.Debug("request", "method", r.Method, "path", Clean(r.URL.Path), "status", cmp.Or(seen.status, http.StatusOK), "took", time.Since(began), "client", client, "request", id)
 			}

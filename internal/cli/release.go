@@ -89,7 +89,7 @@ func releaseSign() *cobra.Command {
 			goos, arch, _ := platformOf(path)
 			m, err := release.Describe(path, version, goos, arch)
 			if errors.Is(err, release.ErrVersion) {
-				return command.Usage(c, "--version: %w", err)
+				return command.Usage(c, "--version is %q: a version such as 1.4.0 or 1.5.0-rc.1 is needed", version)
 			}
 			if err == nil {
 				m, err = release.Sign(m, secret)

@@ -280,6 +280,7 @@ func TestAdoptsWhatTheReferenceLeft(t *testing.T) {
 				}
 				return ""
 			})
+			require.NotEqual(t, state("failed") == "gone", state("failed later") == "gone", "one of the failed is kept, whatever was removed since")
 		})
 	}
 }
