@@ -125,7 +125,10 @@ func (l *ledger) launched(r *Runner, asked, now time.Time, err error) {
 	case backend.IsDefinite(err):
 		reason := launchReason(err)
 		l.metrics.Launched(r.Template, reason, now.Sub(r.Begun))
-		l.crashed(r.Template, lane, r.Begun, reason+": "+err.Error(), now)
+		// A backend of many places waits by itself where one is out of reach.
+		if l.blamer == nil || !errors.Is(err, backend.ErrUnavailable) {
+			l.crashed(r.Template, lane, r.Begun, reason+": "+err.Error(), now)
+		}
 		l.drop(r, reason+": "+err.Error(), now)
 	default:
 		r.Phase, r.Since = Uncertain, now

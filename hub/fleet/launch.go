@@ -47,6 +47,9 @@ func (f *Fleet) Launch(ctx context.Context, spec backend.Spec) error {
 			return fmt.Errorf("launch %s: %w", spec.ID, cmp.Or(last, err)) // the host's own words say more than that there is no other
 		}
 		err = f.launchOn(ctx, r, l)
+		if errors.Is(err, ErrOffline) {
+			err = f.decide(ctx, r, err)
+		}
 		if err == nil {
 			return nil
 		}
@@ -173,6 +176,36 @@ func (f *Fleet) frame(r *record, l *launch) (wire.Frame, error) {
 	spec := *l.spec
 	spec.Runtime, spec.GPUIDs, spec.Labels = runtime, r.share.GPUs, f.sealed(r.host.ID, r.id, r.share.stamped(spec.Labels))
 	return wire.Frame{Type: wire.Launch, Spec: &spec}, nil
+}
+
+// decideWithin is how long a launch whose connection ended before the answer waits for
+// the agent to come back and say what became of it: an agent comes back in less, if
+// nothing is wrong with it.
+const decideWithin = 5 * time.Second
+
+// decide turns a launch that is uncertain, since the connection has ended, into what
+// the host's next full list says of it; without one it stays uncertain.
+func (f *Fleet) decide(ctx context.Context, r *record, uncertain error) error {
+	ctx, cancel := context.WithTimeout(ctx, decideWithin)
+	defer cancel()
+	for {
+		f.mu.Lock()
+		mine, made, nothing, changed := f.runners[r.id] == r, r.seen != nil, !r.absent.IsZero() && r.calls == 0, f.changed
+		f.unlock()
+		switch {
+		case !mine:
+			return uncertain
+		case made:
+			return nil
+		case nothing:
+			return fmt.Errorf("%w, and made nothing: %w", plain(uncertain), backend.ErrUnavailable)
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return uncertain
+		}
+	}
 }
 
 // launchOn writes the record, then sends the launch, then waits for the answer.

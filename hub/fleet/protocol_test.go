@@ -129,11 +129,42 @@ func TestATakeoverWaitsForNobody(t *testing.T) {
 		synctest.Wait()
 		began := time.Now()
 		w.readyPeer("a")
-		require.False(t, backend.IsDefinite(<-launched))
+		require.ErrorIs(t, <-launched, backend.ErrUnavailable, "the list says that nothing came of it")
 		require.Equal(t, began, time.Now())
 		require.Zero(t, w.host("a").Held)
 		w.after(time.Minute)
 		require.Zero(t, w.host("a").Held)
+	})
+}
+
+// A launch whose connection ends before the answer is what the next full list says.
+func TestALaunchIsDecidedByTheNextList(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t, fleet.Config{}, memory.Config{}, "a")
+		launch := func() (id string, launched chan error) {
+			p := w.readyPeer("a")
+			id, launched = newID(), make(chan error, 1)
+			go func() { launched <- w.Launch(t.Context(), spec(id)) }()
+			p.next()
+			p.conn.Close()
+			synctest.Wait()
+			return id, launched
+		}
+		id, launched := launch()
+		p := w.peer("a", hello)
+		p.welcomed()
+		p.say(`{"type":"runners","epoch":%d,"runners":{"runners":[{"id":%q,"state":"starting"}],"last":true}}`, p.epoch, id)
+		require.NoError(t, <-launched, "it is there")
+
+		_, launched = launch()
+		w.after(time.Second)
+		w.readyPeer("a")
+		require.ErrorIs(t, <-launched, backend.ErrUnavailable, "it is not")
+
+		began := time.Now()
+		_, launched = launch()
+		require.False(t, backend.IsDefinite(<-launched), "nobody says")
+		require.Equal(t, 5*time.Second, time.Since(began), "and nobody waits for long")
 	})
 }
 
