@@ -55,11 +55,13 @@ func (h *fakeHosts) Name(_ context.Context, id string) (string, error) {
 // world is a registry over a new data folder.
 type world struct {
 	*Registry
-	t      *testing.T
-	dir    string
-	hosts  *fakeHosts
+	t     *testing.T
+	dir   string
+	hosts *fakeHosts
+	log   *bytes.Buffer
+
+	mu     sync.Mutex
 	events []string
-	log    *bytes.Buffer
 }
 
 func newWorld(t *testing.T, change ...func(*Config)) *world {
@@ -73,7 +75,11 @@ func newWorld(t *testing.T, change ...func(*Config)) *world {
 	v, err := vault.Open(t.Context(), vault.Config{Store: s, Logger: log})
 	require.NoError(t, err)
 	cfg := Config{Store: s, Hosts: w.hosts, Vault: v, Logger: log,
-		Events: func(kind, object, text string) { w.events = append(w.events, kind+" "+object+": "+text) }}
+		Events: func(kind, object, text string) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.events = append(w.events, kind+" "+object+": "+text)
+		}}
 	for _, c := range change {
 		c(&cfg)
 	}

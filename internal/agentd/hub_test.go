@@ -20,7 +20,7 @@ import (
 )
 
 // patience bounds a wait for a condition.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // frame is one message of the protocol, as docs/agent-protocol.md has it: this hub
 // is written from that page, not from our code.

@@ -166,7 +166,7 @@ func run(n *namespace, env map[string]string, input, program string, args ...str
 }
 
 // patience bounds a wait for one thing that is to happen soon.
-const patience = 45 * time.Second
+const patience = 2 * time.Minute
 
 // eventually waits until what is wrong is nothing any more.
 func eventually(t testing.TB, limit time.Duration, wrong func() string) {

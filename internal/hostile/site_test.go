@@ -31,7 +31,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience is how long something may take that takes a moment.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // site is a hub with what it takes to add hosts.
 type site struct {

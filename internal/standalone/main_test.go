@@ -37,7 +37,7 @@ func TestMain(m *testing.M) {
 }
 
 // patience bounds a wait for a condition.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // started is the program as a process.
 type started struct {
