@@ -229,7 +229,7 @@ func (f *Fleet) launchOn(ctx context.Context, r *record, l *launch) error {
 		if frame, err = f.frame(r, l); err == nil {
 			began, limit := time.Now(), limitOf(ctx)
 			c, err = s.begin(limit, frame, func(err error) {
-				if errors.Is(err, context.DeadlineExceeded) && time.Since(began) < limit/2 {
+				if errors.Is(err, context.DeadlineExceeded) && limit > time.Second && time.Since(began) < limit/2 {
 					err = plain(err) // its time was not over: the host only says so
 				}
 				f.launched(r, l.ask, err)
@@ -275,7 +275,8 @@ func (f *Fleet) launched(r *record, a *ask, err error) {
 		r.uncertain = r.seen == nil
 		// Said by the host, and not because it was cut off or its time was over.
 		said := !errors.Is(err, ErrOffline) && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded)
-		if (said || now.Sub(r.asked) >= f.config.SlowAfter) && h.session != nil {
+		unwanted := r.doomed || r.removal != nil || r.dropped // a removal cuts launches off
+		if (said || now.Sub(r.asked) >= f.config.SlowAfter) && h.session != nil && !unwanted {
 			f.fail(h, a, err, now)
 		}
 	}
