@@ -125,8 +125,9 @@ func (l *ledger) launched(r *Runner, asked, now time.Time, err error) {
 	case backend.IsDefinite(err):
 		reason := launchReason(err)
 		l.metrics.Launched(r.Template, reason, now.Sub(r.Begun))
-		// A backend of many places waits by itself where one is out of reach.
-		if l.blamer == nil || !errors.Is(err, backend.ErrUnavailable) {
+		// A backend of many places waits by itself where one is out of reach, or of room.
+		waits := l.blamer != nil && (errors.Is(err, backend.ErrUnavailable) || errors.Is(err, backend.ErrExhausted))
+		if !waits {
 			l.crashed(r.Template, lane, r.Begun, reason+": "+err.Error(), now)
 		}
 		l.drop(r, reason+": "+err.Error(), now)

@@ -667,3 +667,29 @@ func TestACrashIsHeldAgainstItsPlaceWhereThatIsKnown(t *testing.T) {
 		require.Zero(t, loop.State().Templates[0].Failures, "its template goes on")
 	})
 }
+
+func TestWantOfRoomIsThePlacesToWaitFor(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		p := newPlane()
+		tries := 0
+		engine := memory.New(memory.Config{Fault: func(c memory.Call) memory.Fault {
+			if c.Op == memory.OpLaunch {
+				tries++
+				return memory.Fault{Err: backend.ErrExhausted}
+			}
+			return memory.Fault{}
+		}})
+		loop, err := provisioner.New(provisioner.Config{
+			ControlPlane: p, Backend: &blaming{Backend: engine.Backend("owner")}, Templates: []template.Template{small(10)},
+		})
+		require.NoError(t, err)
+		ctx, cancel := context.WithCancel(context.Background())
+		done := make(chan error, 1)
+		go func() { done <- loop.Run(ctx) }()
+		defer func() { cancel(); require.NoError(t, <-done) }()
+		p.grant("r1", 3, "linux")
+		time.Sleep(5 * time.Second)
+		require.Equal(t, 3, tries, "each was tried")
+		require.Zero(t, loop.State().Templates[0].Failures)
+	})
+}
