@@ -217,7 +217,9 @@ func (t *tx) facts(p Provisioner, refs []provisioner.Ref) ([]provisioner.Fact, e
 	if err != nil {
 		return nil, err
 	}
-	return store.All(t.Tx, scanFact, `SELECT r.provider_runner_id, r.enrolled_at IS NOT NULL OR r.session_id IS NOT NULL, r.intent,
+	// One whose lease was lost has nothing to do any more: it is here again after a cut.
+	return store.All(t.Tx, scanFact, `SELECT r.provider_runner_id, r.enrolled_at IS NOT NULL OR r.session_id IS NOT NULL,
+		CASE WHEN r.intent = '' AND EXISTS (SELECT 1 FROM leases l WHERE l.runner_id = r.id AND l.ended_by = 'lost') THEN 'lease-lost' ELSE r.intent END,
 		(SELECT l.job_id FROM leases l WHERE l.runner_id = r.id ORDER BY l.id DESC LIMIT 1)
 		FROM json_each(?) asked CROSS JOIN runners r ON r.provisioner_id = ? AND r.provider_runner_id = asked.value`, string(list), p.ID)
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -194,4 +195,37 @@ func TestFactsOfThousands(t *testing.T) {
 	facts, err = plane.Facts(t.Context(), nil)
 	require.NoError(t, err)
 	require.Empty(t, facts)
+}
+
+// A host that comes back after a long cut brings runners whose leases were lost
+// meanwhile: they are not wanted any more. One that was told as ended, and whose lease
+// lives, goes on.
+func TestARunnerWithoutItsLeaseIsUnwanted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.run()
+		c, err := w.ControlPlane(t.Context(), ControlPlaneConfig{RunnerURL: "http://127.0.0.1:1"})
+		require.NoError(t, err)
+		_, claim := w.running(c.self, "lives", JobSpec{}, false)
+		w.running(c.self, "lost", JobSpec{}, false)
+		for _, id := range []string{"lives", "lost"} {
+			_, _, err := w.Report(t.Context(), c.self, []RunnerEvent{{ProviderID: id, State: RunnerFailed, Reason: "host-lost", At: time.Now()}})
+			require.NoError(t, err)
+		}
+		for range 13 {
+			_, err := w.Renew(t.Context(), claim.LeaseToken, claim.JobID)
+			require.NoError(t, err)
+			time.Sleep(10 * time.Second)
+		}
+		synctest.Wait()
+		facts, err := c.Facts(t.Context(), []provisioner.Ref{{ID: "lives"}, {ID: "lost"}})
+		require.NoError(t, err)
+		require.Len(t, facts, 2)
+		for _, f := range facts {
+			require.Equal(t, f.Runner == "lost", f.Unwanted, "%+v", f)
+			if f.Unwanted {
+				require.Equal(t, "lease-lost", f.Reason)
+			}
+		}
+	})
 }
