@@ -166,7 +166,7 @@ func (c Config) limits() provisioner.Limits {
 	return provisioner.Limits{
 		PollWait: c.PollWait, PollInterval: c.PollInterval, PollMaxInterval: c.PollMaxInterval, UnwatchedListInterval: c.ConvergeInterval,
 		// The engine tells of changes and a poll of intents: these only catch what was missed.
-		ListInterval: 20 * time.Second, FactsInterval: 15 * time.Second,
+		ListInterval: 20 * time.Second, FactsInterval: 25 * time.Second,
 		MaxReservations: c.MaxReservations, MintBatch: c.BatchSize, LaunchParallelism: c.LaunchParallelism,
 		LaunchDeadline:      max(c.RegistrationDeadline, leastLaunchDeadline),
 		ReservationLifetime: c.RegistrationDeadline, RegistrationDeadline: c.RegistrationDeadline + registrationGrace,
