@@ -8,6 +8,7 @@ import (
 	"github.com/docker/docker/api/types/container"
 
 	"github.com/slipway-ci/slipway/backend"
+	"github.com/slipway-ci/slipway/docker/internal/fault"
 )
 
 // admissions are the launches that Config.MaxRunners has let in and that have not
@@ -31,7 +32,7 @@ func (b *Backend) admit(ctx context.Context, id string) (leave func(), err error
 	defer a.mu.Unlock()
 	listed, err := b.client.ContainerList(ctx, container.ListOptions{All: true, Filters: b.runnerFilter()})
 	if err != nil {
-		return nil, fmt.Errorf("count runners: %w", failure(ctx, err))
+		return nil, fmt.Errorf("count runners: %w", fault.Of(ctx, err))
 	}
 	live := map[string]bool{}
 	for _, c := range listed {
@@ -44,7 +45,7 @@ func (b *Backend) admit(ctx context.Context, id string) (leave func(), err error
 	}
 	delete(live, id)
 	if len(live) >= b.config.MaxRunners {
-		return nil, as(backend.ErrExhausted, fmt.Errorf("%d runners live, and %d are allowed", len(live), b.config.MaxRunners))
+		return nil, fault.As(backend.ErrExhausted, fmt.Errorf("%d runners live, and %d are allowed", len(live), b.config.MaxRunners))
 	}
 	if a.ids == nil {
 		a.ids = map[string]bool{}

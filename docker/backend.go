@@ -17,6 +17,9 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/slipway-ci/slipway/backend"
+	"github.com/slipway-ci/slipway/docker/internal/fault"
+	"github.com/slipway-ci/slipway/docker/internal/images"
+	"github.com/slipway-ci/slipway/docker/internal/request"
 )
 
 var (
@@ -36,12 +39,14 @@ type Backend struct {
 
 	negotiated atomic.Bool
 	ids        idLocks
-	pulls      pulls
+	images     *images.Images
+	settings   request.Settings
 	networks   singleflight.Group
 	networkUp  atomic.Bool
 	details    details
 	stopping   stopping
 	admissions admissions
+	launches   atomic.Int64 // between their create and the answer to their start
 
 	work work
 	// hash stands for the owner where its text does not fit: in the names of the
@@ -65,10 +70,16 @@ func New(c Config) (*Backend, error) {
 		c.Logger.Warn("the engine is reached without TLS: whoever reaches it too is root there", "host", a.host)
 	}
 	sum := sha256.Sum256([]byte(c.Owner))
-	return &Backend{
+	b := &Backend{
 		config: c, address: a, client: engine, log: c.Logger.Named("docker"),
 		work: work{closing: make(chan struct{})}, hash: hex.EncodeToString(sum[:6]),
-	}, nil
+	}
+	b.images = images.New(images.Config{
+		Client: engine, Dir: c.ConfigDir, Timeout: c.PullTimeout, Window: c.PullWindow, Logger: b.log,
+		Background: func(ctx context.Context, f func(context.Context)) error { return b.work.begin(ctx, 0, f) },
+	})
+	b.settings = b.requestSettings()
+	return b, nil
 }
 
 // Close ends pulls and closes the connections. Runners stay as they are. No
@@ -86,7 +97,7 @@ func (b *Backend) ready(ctx context.Context) error {
 	}
 	ping, err := b.client.Ping(ctx)
 	if err != nil {
-		return fmt.Errorf("reach the engine at %s: %w", b.address.host, failure(ctx, err))
+		return fmt.Errorf("reach the engine at %s: %w", b.address.host, fault.Of(ctx, err))
 	}
 	b.client.NegotiateAPIVersionPing(ping)
 	b.negotiated.Store(true)

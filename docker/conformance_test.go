@@ -12,6 +12,7 @@ import (
 	"github.com/docker/docker/client"
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/slipway-ci/slipway/backend"
 	"github.com/slipway-ci/slipway/backend/backendtest"
@@ -137,23 +138,33 @@ func (h *harness) Strangers(t *testing.T, owner string) func(*testing.T) {
 		"plain-" + owner:                      {"owner": owner, "runner": id}, // another schema
 	}
 	before := map[string]string{}
+	var work errgroup.Group
+	remove := func(t *testing.T) {
+		for _, id := range before {
+			work.Go(func() error { h.removeStranger(t, id); return nil })
+		}
+		_ = work.Wait()
+	}
+	t.Cleanup(func() { remove(t) })
 	for name, labels := range near {
 		created, err := h.engine.ContainerCreate(t.Context(), &container.Config{
 			Image: h.image, Entrypoint: []string{"/bin/sleep", "600"}, Labels: labels,
 		}, &container.HostConfig{NetworkMode: "none"}, nil, nil, name)
 		require.NoError(t, err)
-		t.Cleanup(func() { h.removeStranger(t, created.ID) })
-		require.NoError(t, h.engine.ContainerStart(t.Context(), created.ID, container.StartOptions{}))
 		before[name] = created.ID
 	}
+	for _, id := range before {
+		work.Go(func() error { return h.engine.ContainerStart(t.Context(), id, container.StartOptions{}) })
+	}
+	require.NoError(t, work.Wait())
 	return func(t *testing.T) {
 		for name, id := range before {
 			c, err := h.engine.ContainerInspect(t.Context(), name)
 			require.NoError(t, err, "a stranger was removed: %v", near[name])
 			require.Equal(t, id, c.ID)
 			require.True(t, c.State.Running, "a stranger was ended: %v", near[name])
-			h.removeStranger(t, id)
 		}
+		remove(t)
 	}
 }
 

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/slipway-ci/slipway/docker/internal/fault"
 )
 
 // Facts are what an engine tells of itself and of its machine.
@@ -50,11 +52,11 @@ func (b *Backend) Facts(ctx context.Context) (Facts, error) {
 	}
 	info, err := b.client.Info(ctx)
 	if err != nil {
-		return Facts{}, fmt.Errorf("facts: %w", failure(ctx, err))
+		return Facts{}, fmt.Errorf("facts: %w", fault.Of(ctx, err))
 	}
 	version, err := b.client.ServerVersion(ctx)
 	if err != nil {
-		return Facts{}, fmt.Errorf("facts: %w", failure(ctx, err))
+		return Facts{}, fmt.Errorf("facts: %w", fault.Of(ctx, err))
 	}
 	f := Facts{
 		EngineID: info.ID, Version: info.ServerVersion, OS: version.Os, Arch: version.Arch,

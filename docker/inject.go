@@ -9,13 +9,12 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"strings"
 
 	cerrdefs "github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
-	"github.com/docker/docker/api/types/mount"
 
 	"github.com/slipway-ci/slipway/backend"
+	"github.com/slipway-ci/slipway/docker/internal/fault"
 )
 
 // CAFileEnv names the file with certificates that lies beside an injected runner.
@@ -29,35 +28,6 @@ type program struct {
 	file string // on this machine; empty until it is located
 }
 
-// inject makes the container one that starts the program. It lies in a volume of
-// the container's own: nothing can be copied into a read-only root file system.
-func (b *Backend) inject(j *job) error {
-	switch {
-	case b.config.Runner == nil:
-		return invalid("inject runner: this backend has no runner program")
-	case len(j.spec.Entrypoint)+len(j.spec.Command) > 0:
-		return invalid("inject runner: entrypoint and command must be empty")
-	}
-	folder := path.Dir(b.config.RunnerPath)
-	for _, m := range j.host.Mounts {
-		if m.Target == folder || strings.HasPrefix(m.Target, folder+"/") {
-			return invalid("mount %s: the runner program lies there", m.Target)
-		}
-	}
-	j.program = &program{}
-	j.config.Entrypoint = []string{b.config.RunnerPath}
-	j.config.Cmd = b.config.RunnerArgs
-	// The image may name another signal, which its own program would have known.
-	j.config.StopSignal = "SIGTERM"
-	j.host.Mounts = append(j.host.Mounts, mount.Mount{
-		Type: mount.TypeVolume, Target: folder, VolumeOptions: &mount.VolumeOptions{NoCopy: true},
-	})
-	if _, own := j.spec.Env[CAFileEnv]; !own && len(b.config.CARoots) > 0 {
-		j.config.Env = append(j.config.Env, CAFileEnv+"="+path.Join(folder, caName))
-	}
-	return nil
-}
-
 // locate finds the program for the image's platform, unless j needs none.
 func (b *Backend) locate(ctx context.Context, j *job) error {
 	if j.program == nil || j.program.file != "" {
@@ -65,13 +35,13 @@ func (b *Backend) locate(ctx context.Context, j *job) error {
 	}
 	image, err := b.client.ImageInspect(ctx, j.spec.Image)
 	if cerrdefs.IsNotFound(err) && j.spec.PullPolicy != backend.PullNever {
-		if err = b.pull(ctx, j.spec); err != nil {
+		if err = b.images.Pull(ctx, j.spec); err != nil {
 			return err
 		}
 		image, err = b.client.ImageInspect(ctx, j.spec.Image)
 	}
 	if err != nil {
-		return fmt.Errorf("image %s: %w", j.spec.Image, failure(ctx, err))
+		return fmt.Errorf("image %s: %w", j.spec.Image, fault.Of(ctx, err))
 	}
 	// An engine that keeps several platforms of one image tells its own here.
 	system, arch := image.Os, image.Architecture
@@ -84,9 +54,9 @@ func (b *Backend) locate(ctx context.Context, j *job) error {
 	file, err := b.config.Runner(ctx, system, arch)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return invalid("inject runner: there is no runner program for %s/%s: %w", system, arch, err)
+		return fault.Invalid("inject runner: there is no runner program for %s/%s: %w", system, arch, err)
 	case err != nil:
-		return as(backend.ErrUnavailable, fmt.Errorf("runner program for %s/%s: %w", system, arch, err))
+		return fault.As(backend.ErrUnavailable, fmt.Errorf("runner program for %s/%s: %w", system, arch, err))
 	}
 	j.program.file = file
 	return nil
@@ -99,7 +69,7 @@ func (b *Backend) putProgram(ctx context.Context, j *job, id string) error {
 	}
 	f, err := os.Open(j.program.file)
 	if err != nil {
-		return invalid("inject runner: %w", err)
+		return fault.Invalid("inject runner: %w", err)
 	}
 	defer f.Close()
 	r, w := io.Pipe()

@@ -12,6 +12,7 @@ import (
 	"github.com/docker/docker/client"
 
 	"github.com/slipway-ci/slipway/backend"
+	"github.com/slipway-ci/slipway/docker/internal/fault"
 )
 
 // undoGrace is how long Launch waits, after its ctx has ended, for what was
@@ -59,7 +60,7 @@ func (b *Backend) launch(ctx context.Context, spec backend.Spec) error {
 	})
 	if err != nil {
 		unlock()
-		return as(backend.ErrUnavailable, err)
+		return fault.As(backend.ErrUnavailable, err)
 	}
 	select {
 	case err := <-result:
@@ -96,7 +97,7 @@ func (b *Backend) run(ctx, own context.Context, j *job) error {
 			return err
 		}
 	}
-	if pull := b.pullDue(j.spec); pull || j.program != nil {
+	if pull := b.images.Due(j.spec); pull || j.program != nil {
 		if there, err := b.fetch(ctx, own, j, pull); there || err != nil {
 			return err
 		}
@@ -129,10 +130,10 @@ func (b *Backend) fetch(ctx, own context.Context, j *job, pull bool) (there bool
 	case err == nil:
 		return true, b.resume(ctx, own, j, c)
 	case !gone(err):
-		return false, failure(ctx, err)
+		return false, fault.Of(ctx, err)
 	}
 	if pull {
-		if err := b.pull(ctx, j.spec); err != nil {
+		if err := b.images.Pull(ctx, j.spec); err != nil {
 			return false, err
 		}
 	}
@@ -146,8 +147,10 @@ func (b *Backend) create(ctx, own context.Context, j *job) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	var sent call
-	resp, err := b.client.ContainerCreate(sent.trace(own), j.config, j.host, nil, j.platform, b.name(j.spec.ID))
+	b.launches.Add(1)
+	defer b.launches.Add(-1)
+	var sent fault.Call
+	resp, err := b.client.ContainerCreate(sent.Trace(own), j.config, j.host, nil, j.platform, b.name(j.spec.ID))
 	switch {
 	case err == nil:
 		for _, warning := range resp.Warnings {
@@ -155,20 +158,20 @@ func (b *Backend) create(ctx, own context.Context, j *job) error {
 		}
 		return b.start(ctx, own, j, resp.ID)
 	case cerrdefs.IsNotFound(err) && (mentions(err, "no such image") || mentions(err, "does not match the specified platform")):
-		return as(backend.ErrInvalid, fmt.Errorf("%w: %w", errNoImage, err))
+		return fault.As(backend.ErrInvalid, fmt.Errorf("%w: %w", errNoImage, err))
 	case noNetwork(err):
-		return as(backend.ErrInvalid, fmt.Errorf("%w: %w", errNoNetwork, err))
+		return fault.As(backend.ErrInvalid, fmt.Errorf("%w: %w", errNoNetwork, err))
 	case cerrdefs.IsConflict(err) && mentions(err, "name"):
 		return b.settle(ctx, own, j, err)
-	case answered(err):
-		return refusal(err)
-	case sent.connected.Load():
+	case fault.Answered(err):
+		return fault.Answer(err)
+	case sent.Left():
 		return b.settle(ctx, own, j, err)
 	case own.Err() == nil && !client.IsErrConnectionFailed(err):
 		// The client itself says that this engine can't do it.
-		return as(backend.ErrInvalid, err)
+		return fault.As(backend.ErrInvalid, err)
 	}
-	return as(backend.ErrUnavailable, err)
+	return fault.As(backend.ErrUnavailable, err)
 }
 
 // settle looks what there is after a create that failed with cause, of which
@@ -179,7 +182,7 @@ func (b *Backend) settle(ctx, own context.Context, j *job, cause error) error {
 	case err == nil:
 		return b.resume(ctx, own, j, c)
 	case errors.Is(err, errNotOurs):
-		return as(backend.ErrRefused, fmt.Errorf("%w: %w", err, cause))
+		return fault.As(backend.ErrRefused, fmt.Errorf("%w: %w", err, cause))
 	}
 	return cause
 }
@@ -208,7 +211,7 @@ func (b *Backend) resume(ctx, own context.Context, j *job, c container.InspectRe
 // went away nothing is started.
 func (b *Backend) start(ctx, own context.Context, j *job, id string) error {
 	if err := b.putProgram(own, j, id); err != nil {
-		return b.undo(own, id, failure(own, err))
+		return b.undo(own, id, fault.Of(own, err))
 	}
 	if err := ctx.Err(); err != nil {
 		return b.undo(own, id, err)
@@ -239,15 +242,15 @@ func (b *Backend) notStarted(own context.Context, id string, cause error) error 
 	c, err := b.client.ContainerInspect(own, id)
 	switch {
 	case err == nil && c.State != nil && !instant(c.State.StartedAt).IsZero():
-		if answered(cause) {
+		if fault.Answered(cause) {
 			// It ran, if only for a moment: its registration may be spent.
 			return cause
 		}
 		return nil
-	case !answered(cause):
+	case !fault.Answered(cause):
 		return cause
 	}
-	return b.undo(own, id, refusal(cause))
+	return b.undo(own, id, fault.Answer(cause))
 }
 
 // stale says whether a half-made container is not to be finished: with a review
@@ -265,7 +268,7 @@ func (b *Backend) turnAway(own context.Context, j *job, reason error) error {
 	case gone(err):
 		return reason
 	case err != nil:
-		return fmt.Errorf("%v; look for an earlier launch: %w", reason, failure(own, err))
+		return fmt.Errorf("%v; look for an earlier launch: %w", reason, fault.Of(own, err))
 	case c.State.Status != container.StateCreated:
 		return backend.ErrExists
 	}

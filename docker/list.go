@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/slipway-ci/slipway/backend"
+	"github.com/slipway-ci/slipway/docker/internal/fault"
 )
 
 // inspectors is how many containers are looked at side by side.
@@ -36,7 +37,7 @@ func (b *Backend) list(ctx context.Context) (backend.Listing, error) {
 	began := time.Now()
 	summaries, err := b.client.ContainerList(ctx, container.ListOptions{All: true, Filters: b.runnerFilter()})
 	if err != nil {
-		return backend.Listing{}, failure(ctx, err)
+		return backend.Listing{}, fault.Of(ctx, err)
 	}
 	var ours []seen
 	for _, s := range summaries {
@@ -97,6 +98,10 @@ func (b *Backend) inspectNew(ctx context.Context, ours []seen) error {
 			d.fill(&one.runner)
 			continue
 		}
+		if phaseOf(one.state) == phaseRuns && b.launches.Load() > 0 && b.details.mayWait(one.container, time.Now()) {
+			one.runner.State = backend.Running
+			continue
+		}
 		group.Go(func() error {
 			d, err := b.inspect(ctx, one.container)
 			if cerrdefs.IsNotFound(err) {
@@ -104,7 +109,7 @@ func (b *Backend) inspectNew(ctx context.Context, ours []seen) error {
 				return nil
 			}
 			if err != nil {
-				return fmt.Errorf("inspect runner %s: %w", one.runner.ID, failure(ctx, err))
+				return fmt.Errorf("inspect runner %s: %w", one.runner.ID, fault.Of(ctx, err))
 			}
 			d.fill(&one.runner)
 			b.details.keep(one.container, d)
@@ -124,23 +129,46 @@ func (b *Backend) inspect(ctx context.Context, id string) (detail, error) {
 	return d, err
 }
 
+// lookPatience is for how long a runner that runs is not looked at while launches
+// are under way. A look would tell when it began, which nobody waits for, and take
+// the engine's time from the launches.
+const lookPatience = 10 * time.Second
+
 // details remembers what inspecting told. All of it may be lost.
 type details struct {
-	mu    sync.Mutex
-	known map[string]detail // by the engine's id
+	mu      sync.Mutex
+	known   map[string]detail    // by the engine's id
+	waiting map[string]time.Time // since when it has not been looked at
+}
+
+// mayWait says whether the look at a runner that runs can come later.
+func (d *details) mayWait(id string, now time.Time) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	since, ok := d.waiting[id]
+	if !ok {
+		if d.waiting == nil {
+			d.waiting = map[string]time.Time{}
+		}
+		since = now
+		d.waiting[id] = now
+	}
+	return now.Sub(since) < lookPatience
 }
 
 // recall returns what is known, and forgets those that are not listed any more.
 func (d *details) recall(ours []seen) map[string]detail {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	kept := make(map[string]detail, len(ours))
+	kept, waiting := make(map[string]detail, len(ours)), map[string]time.Time{}
 	for _, one := range ours {
 		if known, ok := d.known[one.container]; ok {
 			kept[one.container] = known
+		} else if since, ok := d.waiting[one.container]; ok {
+			waiting[one.container] = since
 		}
 	}
-	d.known = kept
+	d.known, d.waiting = kept, waiting
 	// A copy: keep writes into the other.
 	out := make(map[string]detail, len(kept))
 	for id, known := range kept {

@@ -2,6 +2,7 @@ package docker_test
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -110,4 +111,39 @@ func TestOwnSchema(t *testing.T) {
 	require.NoError(t, other.Remove(t.Context(), spec.ID))
 	_, ok = find(t, b, spec.ID)
 	require.True(t, ok)
+}
+
+// While a launch is under way the engine is not asked when others began to run; that
+// they run is told all the same.
+func TestLaunchesComeBeforeLooks(t *testing.T) {
+	t.Parallel()
+	proxy := enginetest.NewProxy(t)
+	b := open(t, over(proxy))
+	runs, held := sleeper(t), sleeper(t)
+	require.NoError(t, b.Launch(t.Context(), runs))
+	reached, release := make(chan struct{}), make(chan struct{})
+	proxy.Fault(onCall(http.MethodPost, "/start", func() enginetest.Fault {
+		close(reached)
+		<-release
+		return enginetest.Pass
+	}))
+	launched := make(chan error, 1)
+	go func() { launched <- b.Launch(t.Context(), held) }()
+	<-reached
+	proxy.Seen()
+	listing, err := b.List(t.Context())
+	require.NoError(t, err)
+	require.Len(t, proxy.Seen(), 1, "looks wait for launches")
+	require.Len(t, listing.Runners, 2)
+	shown := listing.Runners[slices.IndexFunc(listing.Runners, func(r backend.Runner) bool { return r.ID == runs.ID })]
+	require.Equal(t, backend.Running, shown.State)
+
+	close(release)
+	require.NoError(t, <-launched)
+	listing, err = b.List(t.Context())
+	require.NoError(t, err)
+	for _, r := range listing.Runners {
+		require.Equal(t, backend.Running, r.State)
+		require.False(t, r.Started.IsZero(), "looked at when the launch was over")
+	}
 }

@@ -9,6 +9,8 @@ import (
 
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/pkg/stdcopy"
+
+	"github.com/slipway-ci/slipway/docker/internal/fault"
 )
 
 // Logs implements backend.Logger.
@@ -29,7 +31,7 @@ func (b *Backend) logs(ctx context.Context, id string, tail int) (io.ReadCloser,
 	case gone(err):
 		return nil, fs.ErrNotExist
 	case err != nil:
-		return nil, failure(ctx, err)
+		return nil, fault.Of(ctx, err)
 	}
 	options := container.LogsOptions{ShowStdout: true, ShowStderr: true}
 	if tail > 0 {
@@ -37,7 +39,7 @@ func (b *Backend) logs(ctx context.Context, id string, tail int) (io.ReadCloser,
 	}
 	stream, err := b.client.ContainerLogs(ctx, c.ID, options)
 	if err != nil {
-		return nil, failure(ctx, err)
+		return nil, fault.Of(ctx, err)
 	}
 	if c.Config.Tty {
 		return stream, nil

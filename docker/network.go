@@ -12,6 +12,7 @@ import (
 	"github.com/docker/docker/api/types/network"
 
 	"github.com/slipway-ci/slipway/backend"
+	"github.com/slipway-ci/slipway/docker/internal/fault"
 )
 
 // networkTimeout bounds the making of the owner's network.
@@ -79,12 +80,12 @@ func (b *Backend) findOrCreateNetwork(ctx context.Context) (network.Inspect, err
 		case err == nil:
 			continue // to read it back
 		case !mentions(err, "already exists") && !mentions(err, "networks have same bridge name"):
-			return network.Inspect{}, failure(ctx, err)
+			return network.Inspect{}, fault.Of(ctx, err)
 		}
 		select {
 		case <-pause.C:
 		case <-ctx.Done():
-			return network.Inspect{}, failure(ctx, err)
+			return network.Inspect{}, fault.Of(ctx, err)
 		}
 	}
 }
@@ -105,14 +106,14 @@ func (b *Backend) networkOptions() network.CreateOptions {
 func (b *Backend) findNetwork(ctx context.Context) (network.Inspect, bool, error) {
 	list, err := b.client.NetworkList(ctx, network.ListOptions{Filters: filters.NewArgs(filters.Arg("name", b.networkName()))})
 	if err != nil {
-		return network.Inspect{}, false, failure(ctx, err)
+		return network.Inspect{}, false, fault.Of(ctx, err)
 	}
 	for _, n := range list {
 		if n.Name != b.networkName() {
 			continue // the filter takes any part of a name
 		}
 		if n.Labels[b.config.Schema.Owner] != b.config.Owner {
-			return n, false, refused("it is there and not labelled as ours")
+			return n, false, fault.Refused("it is there and not labelled as ours")
 		}
 		return n, true, nil
 	}
@@ -146,7 +147,7 @@ func (b *Backend) runnersNetwork(ctx context.Context) (network.Inspect, error) {
 	}
 	n, err := b.client.NetworkInspect(ctx, b.config.Network, network.InspectOptions{})
 	if err != nil {
-		return n, fmt.Errorf("network %s: %w", b.config.Network, failure(ctx, err))
+		return n, fmt.Errorf("network %s: %w", b.config.Network, fault.Of(ctx, err))
 	}
 	return n, nil
 }
@@ -183,7 +184,7 @@ func (b *Backend) removeNetwork(ctx context.Context, id string) error {
 		case err == nil, cerrdefs.IsNotFound(err):
 			return nil
 		case !mentions(err, "active endpoints"):
-			return failure(ctx, err)
+			return fault.Of(ctx, err)
 		case try == releaseTries:
 			return b.held(ctx, id, err)
 		}

@@ -26,7 +26,7 @@ func TestWatchAfterAReconnect(t *testing.T) {
 		return wakes, ended
 	}
 	wakes, ended := watch()
-	<-wakes
+	woken(t, wakes)
 	proxy.Cut()
 	err := <-ended
 	require.ErrorIs(t, err, backend.ErrUnavailable)
@@ -34,13 +34,21 @@ func TestWatchAfterAReconnect(t *testing.T) {
 	proxy.Mend()
 
 	wakes, ended = watch()
-	<-wakes
+	woken(t, wakes)
 	spec := sleeper(t)
 	require.NoError(t, b.Launch(t.Context(), spec))
-	<-wakes // created
-	<-wakes // started
+	woken(t, wakes)
 	cancel()
 	require.ErrorIs(t, <-ended, context.Canceled)
+}
+
+func woken(t *testing.T, wakes <-chan struct{}) {
+	t.Helper()
+	select {
+	case <-wakes:
+	case <-time.After(patience):
+		require.Fail(t, "no wake")
+	}
 }
 
 // What happens to others' runners wakes nobody here.
@@ -50,23 +58,18 @@ func TestWatchIsTheOwners(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	wakes, ended := make(chan struct{}, 100), make(chan error, 1)
 	go func() { ended <- b.Watch(ctx, func() { wakes <- struct{}{} }) }()
-	<-wakes
+	woken(t, wakes)
 	theirs := sleeper(t)
 	require.NoError(t, other.Launch(t.Context(), theirs))
 	require.NoError(t, other.Remove(t.Context(), theirs.ID))
 	mine := sleeper(t)
 	require.NoError(t, b.Launch(t.Context(), mine))
-	// Events come in order: create and start. An end would be told more than once.
-	for range 2 {
-		select {
-		case <-wakes:
-		case <-time.After(patience):
-			require.Fail(t, "no wake")
-		}
-	}
+	// Events come in order. Create and start make one wake, or two where the engine is
+	// slow; the other's end would have made four by now.
+	woken(t, wakes)
 	cancel()
 	require.ErrorIs(t, <-ended, context.Canceled)
-	require.Empty(t, wakes)
+	require.LessOrEqual(t, len(wakes), 1)
 }
 
 // Logs of both streams, the tail of them, and of a container with a terminal.

@@ -11,6 +11,8 @@ import (
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/volume"
+
+	"github.com/slipway-ci/slipway/docker/internal/fault"
 )
 
 // removeAll takes the container with its anonymous volumes, running or not.
@@ -45,7 +47,7 @@ func (b *Backend) remove(ctx context.Context, id string, grace time.Duration) er
 	case gone(err):
 		return nil
 	case err != nil:
-		return failure(ctx, err)
+		return fault.Of(ctx, err)
 	}
 	if grace > 0 && c.State.Running && !c.State.Paused {
 		if err := b.stop(ctx, id, c.ID, grace); err != nil {
@@ -167,7 +169,7 @@ func (b *Backend) runnerFilter() filters.Args {
 func (b *Backend) purgeVolumes(ctx context.Context) error {
 	list, err := b.client.VolumeList(ctx, volume.ListOptions{Filters: b.ownerFilter()})
 	if err != nil {
-		return fmt.Errorf("volumes: %w", failure(ctx, err))
+		return fmt.Errorf("volumes: %w", fault.Of(ctx, err))
 	}
 	var errs []error
 	for _, v := range list.Volumes {

@@ -13,6 +13,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/slipway-ci/slipway/backend"
+	"github.com/slipway-ci/slipway/docker/internal/fault"
 )
 
 // Request is all that a launch asks of the engine, as it is sent and after all
@@ -73,7 +74,7 @@ func (b *Backend) review(ctx context.Context, j *job) error {
 		return err
 	}
 	if err := b.config.Review(r); err != nil {
-		return as(backend.ErrRefused, err)
+		return fault.As(backend.ErrRefused, err)
 	}
 	return nil
 }
@@ -89,23 +90,10 @@ func (b *Backend) volumesThere(ctx context.Context, mounts []mount.Mount) ([]vol
 		switch {
 		case cerrdefs.IsNotFound(err):
 		case err != nil:
-			return nil, fmt.Errorf("volume %s: %w", m.Source, failure(ctx, err))
+			return nil, fmt.Errorf("volume %s: %w", m.Source, fault.Of(ctx, err))
 		default:
 			out = append(out, v)
 		}
 	}
 	return out, nil
-}
-
-// canonicalImage writes an image's name out. What the engine takes for a name or
-// for the beginning of an image's id, as it pleases, is then a name and nothing else.
-func canonicalImage(image string) (string, error) {
-	ref, err := reference.ParseAnyReference(image)
-	if err != nil {
-		return "", as(backend.ErrInvalid, fmt.Errorf("image %q: %w", image, err))
-	}
-	if named, ok := ref.(reference.Named); ok {
-		return reference.TagNameOnly(named).String(), nil
-	}
-	return ref.String(), nil
 }

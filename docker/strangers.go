@@ -6,6 +6,8 @@ import (
 
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
+
+	"github.com/slipway-ci/slipway/docker/internal/fault"
 )
 
 // Strangers counts the containers that bear the owner's label of this schema and
@@ -18,7 +20,7 @@ func (b *Backend) Strangers(ctx context.Context) (int, error) {
 		All: true, Filters: filters.NewArgs(filters.Arg("label", b.config.Schema.Owner)),
 	})
 	if err != nil {
-		return 0, fmt.Errorf("count the runners of others: %w", failure(ctx, err))
+		return 0, fmt.Errorf("count the runners of others: %w", fault.Of(ctx, err))
 	}
 	n := 0
 	for _, c := range all {

@@ -1,23 +1,14 @@
 package docker
 
 import (
-	"bytes"
-	"encoding/base64"
-	"errors"
-	"fmt"
-	"io"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
-	"time"
 
-	cerrdefs "github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
-	"github.com/hashicorp/go-hclog"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
@@ -143,31 +134,6 @@ func TestInvalidSpecsNeverLeave(t *testing.T) {
 	}
 }
 
-func TestGPUsPrivilegedAndUnbounded(t *testing.T) {
-	b := offline(t, Config{PidsLimit: 10})
-	h, err := b.hostConfig(backend.Spec{GPUs: 2, Privileged: true, PidsLimit: -1})
-	require.NoError(t, err)
-	require.Equal(t, []container.DeviceRequest{{Count: 2, Capabilities: [][]string{{"gpu"}}}}, h.DeviceRequests)
-	require.True(t, h.Privileged)
-	require.EqualValues(t, -1, *h.PidsLimit)
-	h, err = b.hostConfig(backend.Spec{GPUs: -1})
-	require.NoError(t, err)
-	require.Equal(t, -1, h.DeviceRequests[0].Count)
-	require.EqualValues(t, 10, *h.PidsLimit)
-	require.False(t, h.Privileged)
-}
-
-func TestGPUsByID(t *testing.T) {
-	b := offline(t, Config{})
-	h, err := b.hostConfig(backend.Spec{GPUs: 2, GPUIDs: []string{"GPU-5d1f", "0:1"}})
-	require.NoError(t, err)
-	require.Equal(t, []container.DeviceRequest{{DeviceIDs: []string{"GPU-5d1f", "0:1"}, Capabilities: [][]string{{"gpu"}}}}, h.DeviceRequests)
-	for _, ids := range [][]string{{"all"}, {"None"}, {""}, {"0,1"}, {"0", "0"}, {"0 1"}, {"0\n1"}, {strings.Repeat("a", 129)}} {
-		_, err := b.hostConfig(backend.Spec{GPUIDs: ids})
-		require.ErrorIs(t, err, backend.ErrInvalid, "%q", ids)
-	}
-}
-
 func TestGPUList(t *testing.T) {
 	require.Equal(t, []GPU{
 		{ID: "GPU-11", Name: "NVIDIA H100 80GB HBM3"},
@@ -186,49 +152,6 @@ GPU 2: NVIDIA L4 (special) (UUID: GPU-55)
 		require.NoError(t, os.WriteFile(filepath.Join(folder, name), nil, 0o600))
 	}
 	require.Equal(t, []GPU{{ID: "0"}, {ID: "3"}}, devices(filepath.Join(folder, "nvidia[0-9]*")))
-}
-
-// Whose registry a credential is for, as people write it.
-func TestRegistryOfCredential(t *testing.T) {
-	for text, want := range map[string]string{
-		"ghcr.io": "ghcr.io", "https://GHCR.io": "ghcr.io", "ghcr.io/": "ghcr.io", "http://localhost:5000/v2/": "localhost:5000",
-		"docker.io": "docker.io", "https://index.docker.io/v1/": "docker.io", "registry-1.docker.io": "docker.io",
-	} {
-		require.Equal(t, want, registryDomain(text))
-	}
-	auth, err := ownCredential(&backend.Credential{Username: "u", Password: "p"}, "docker.io")
-	require.NoError(t, err)
-	text, err := base64.URLEncoding.DecodeString(auth)
-	require.NoError(t, err)
-	require.Contains(t, string(text), "https://index.docker.io/v1/")
-}
-
-// Words of engines from 20.10 to 28, as they answered.
-func TestEngineWords(t *testing.T) {
-	internal := func(text string) error {
-		return fmt.Errorf("%w: Error response from daemon: %s", cerrdefs.ErrInternal, text)
-	}
-	for text, want := range map[string]error{
-		`could not select device driver "" with capabilities: [[gpu]]`:                                       backend.ErrInvalid,
-		`OCI runtime create failed: runc create failed: exec: "/x": stat /x: no such file or directory`:      backend.ErrInvalid,
-		`unable to find user x: no matching entries in passwd file`:                                          backend.ErrInvalid,
-		`could not find an available, non-overlapping IPv4 address pool among the defaults`:                  backend.ErrExhausted,
-		`all predefined address pools have been fully subnetted`:                                             backend.ErrExhausted,
-		`failed to set up container networking: no available IPv4 addresses on this network's address pools`: backend.ErrExhausted,
-		`mkdir /var/lib/docker/overlay2/x: no space left on device`:                                          backend.ErrExhausted,
-		`OCI runtime create failed: fork/exec: resource temporarily unavailable`:                             backend.ErrExhausted,
-		`toomanyrequests: You have reached your pull rate limit`:                                             backend.ErrExhausted,
-		`manifest for x:y not found: manifest unknown`:                                                       backend.ErrInvalid,
-		`pull access denied for x, repository does not exist or may require 'docker login'`:                  backend.ErrInvalid,
-		`Get "https://registry.example/v2/": dial tcp 192.0.2.1:443: connect: connection refused`:            backend.ErrUnavailable,
-		`something new`: backend.ErrUnavailable,
-	} {
-		err := refusal(internal(text))
-		require.ErrorIs(t, err, want, text)
-		require.ErrorContains(t, err, text, "the engine's own words")
-	}
-	require.ErrorIs(t, refusal(fmt.Errorf("%w: authorization denied by plugin", cerrdefs.ErrPermissionDenied)), backend.ErrRefused)
-	require.False(t, answered(fmt.Errorf("%w: bad gateway", cerrdefs.ErrUnavailable)), "a proxy's answer is not the engine's")
 }
 
 func TestStates(t *testing.T) {
@@ -269,35 +192,6 @@ func TestStates(t *testing.T) {
 	require.Equal(t, ended.started, ended.finished, "times must not go backwards")
 }
 
-// A pull whose answer began well fails all the same when the stream says so, or
-// ends in the middle.
-func TestPullStream(t *testing.T) {
-	log := hclog.NewNullLogger()
-	require.NoError(t, follow(strings.NewReader(`{"status":"Downloading","id":"a","progressDetail":{"current":1,"total":9}}
-{"status":"Pull complete","id":"a"}{"status":"Status: Downloaded newer image"}`), log))
-	err := follow(strings.NewReader(`{"status":"x"}{"errorDetail":{"message":"denied"},"error":"denied"}`), log)
-	require.EqualError(t, err, "denied")
-	require.ErrorIs(t, pullFailure(errors.New("x")), backend.ErrUnavailable)
-	require.Error(t, follow(strings.NewReader(`{"status":"Downloading"`), log))
-}
-
-func TestPullDue(t *testing.T) {
-	b := offline(t, Config{PullWindow: time.Minute})
-	spec := func(p backend.PullPolicy, age time.Duration) backend.Spec {
-		return backend.Spec{Image: "x", PullPolicy: p, PullMaxAge: age}
-	}
-	for _, p := range []backend.PullPolicy{"", backend.PullIfNotPresent, backend.PullNever} {
-		require.False(t, b.pullDue(spec(p, 0)), p)
-	}
-	require.True(t, b.pullDue(spec(backend.PullAlways, 0)))
-	require.True(t, b.pullDue(spec(backend.PullIfOlder, time.Hour)), "nothing is known of it")
-	b.pulls.record(pullKey(spec("", 0)), time.Now().Add(-90*time.Second))
-	require.True(t, b.pullDue(spec(backend.PullAlways, 0)), "longer ago than the window")
-	require.False(t, b.pullDue(spec(backend.PullIfOlder, time.Hour)))
-	require.True(t, b.pullDue(spec(backend.PullIfOlder, time.Minute)))
-	require.True(t, b.pullDue(backend.Spec{Image: "x", Arch: "arm64", PullPolicy: backend.PullIfOlder, PullMaxAge: time.Hour}), "another platform")
-}
-
 func TestEnvironmentChoosesTheHost(t *testing.T) {
 	set := func(host, path, verify string) {
 		t.Setenv("DOCKER_HOST", host)
@@ -336,22 +230,4 @@ func TestIDLocks(t *testing.T) {
 	<-next
 	require.True(t, slices.Equal(order, []int{1, 2}), "%v", order)
 	require.Empty(t, locks.held)
-}
-
-// Progress is told every now and then, not line by line.
-func TestPullProgressIsThrottled(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var out bytes.Buffer
-		r, w := io.Pipe()
-		go func() {
-			for i := range 250 { // 25 s
-				<-time.After(100 * time.Millisecond)
-				fmt.Fprintf(w, `{"status":"Downloading","id":"a","progressDetail":{"current":%d,"total":250000000}}`, i*1_000_000)
-			}
-			_ = w.Close()
-		}()
-		require.NoError(t, follow(r, hclog.New(&hclog.LoggerOptions{Output: &out})))
-		require.Equal(t, 2, strings.Count(out.String(), "pulling image"), out.String())
-		require.Contains(t, out.String(), "of=250MB")
-	})
 }

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/docker/docker/api/types/events"
+
+	"github.com/slipway-ci/slipway/docker/internal/fault"
 )
 
 // changes are the events after which a listing may differ.
@@ -47,13 +49,22 @@ func (b *Backend) watch(ctx context.Context, wake func()) error {
 	}
 	var again echo
 	defer again.stop()
+	var begun <-chan time.Time
 	for {
 		select {
 		case m := <-messages:
-			wake()
+			switch {
+			case m.Action != events.ActionCreate && m.Action != events.ActionStart:
+				wake()
+			case begun == nil:
+				begun = time.After(beginnings)
+			}
 			if m.Action == events.ActionDie {
 				again.begin()
 			}
+		case <-begun:
+			begun = nil
+			wake()
 		case <-again.c:
 			wake()
 			again.next()
@@ -62,6 +73,11 @@ func (b *Backend) watch(ctx context.Context, wake func()) error {
 		}
 	}
 }
+
+// beginnings is how long creations and starts are gathered before one wake tells of
+// them all: who launches knows of its own by the answer, and a list after each would
+// take the engine's time from the launches that follow.
+const beginnings = 500 * time.Millisecond
 
 // echoes are when to wake again after a container has ended: the engine tells of it
 // before its own listings show it, which they do only when the container's network
@@ -100,5 +116,5 @@ func ended(ctx context.Context, err error) error {
 	if err == nil || errors.Is(err, io.EOF) {
 		err = io.ErrUnexpectedEOF
 	}
-	return failure(ctx, err)
+	return fault.Of(ctx, err)
 }

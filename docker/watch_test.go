@@ -2,6 +2,7 @@ package docker_test
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -51,4 +52,29 @@ func TestAnEndIsSeenByTheWakesAlone(t *testing.T) {
 		}
 		require.NoError(t, b.Remove(ctx, id))
 	}
+}
+
+// Creations and starts are gathered: a burst of launches is no burst of lists.
+func TestBeginningsAreGathered(t *testing.T) {
+	t.Parallel()
+	b := open(t)
+	ctx, stop := context.WithCancel(t.Context())
+	var wakes atomic.Int64
+	connected, ended := make(chan struct{}), make(chan error, 1)
+	go func() {
+		ended <- b.Watch(ctx, func() {
+			if wakes.Add(1) == 1 {
+				close(connected)
+			}
+		})
+	}()
+	defer func() { stop(); <-ended }()
+	<-connected
+	began := time.Now()
+	for range 6 {
+		require.NoError(t, b.Launch(ctx, sleeper(t)))
+	}
+	took := time.Since(began)
+	require.LessOrEqual(t, wakes.Load(), 1+int64(took/(500*time.Millisecond)))
+	require.Eventually(t, func() bool { return wakes.Load() > 1 }, 10*time.Second, 10*time.Millisecond, "and told of")
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/slipway-ci/slipway/internal/cli/command"
 	"github.com/slipway-ci/slipway/internal/runner"
+	"github.com/slipway-ci/slipway/internal/signals"
 	"github.com/slipway-ci/slipway/internal/version"
 	"github.com/slipway-ci/slipway/tokens"
 )
@@ -33,12 +34,9 @@ func Main(args []string) int {
 	}
 	adoptChildren()
 	root := Root()
-	ctx, stop := interruptible(root.ErrOrStderr())
+	ctx, stop := signals.Interruptible(root.ErrOrStderr())
 	defer stop()
-	root.SetArgs(args)
-	root.SilenceErrors, root.SilenceUsage = true, true
-	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return command.Usage(c, "%w", err) })
-	err := root.ExecuteContext(ctx)
+	err := command.Execute(ctx, root, args)
 	var restart *Restart
 	if errors.As(err, &restart) {
 		err = restart.Exec(args)

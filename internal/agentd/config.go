@@ -14,6 +14,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/slipway-ci/slipway/internal/agentd/engine"
 	"github.com/slipway-ci/slipway/tokens"
 )
 
@@ -148,6 +149,17 @@ func (c Config) roots() (*tls.Config, []byte, error) {
 		return nil, nil, fmt.Errorf("--ca-file: %s holds no certificate", c.CAFile)
 	}
 	return &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}, pem, nil
+}
+
+// runnersName is the folder of runners that are processes, in the data folder.
+const runnersName = "runners"
+
+// engine says how the engine is opened for an owner.
+func (c Config) engine(owner string, rules guard) engine.Config {
+	return engine.Config{
+		Kind: c.Backend, Owner: owner, Rules: rules.Policy, DockerHost: c.DockerHost, HostRoot: c.HostRoot,
+		Dir: filepath.Join(c.Data, runnersName), Logger: c.Logger,
+	}
 }
 
 // executable is the program that runs.

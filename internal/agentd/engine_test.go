@@ -123,7 +123,7 @@ func TestRunnersAreTheAgentItself(t *testing.T) {
 	t.Parallel()
 	h := dockerHub(t)
 	program := filepath.Join(t.TempDir(), "slipway-agent")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, "../../cmd/slipway-agent")
+	build := exec.CommandContext(t.Context(), "go", "build", "-ldflags", "-s -w", "-o", program, "../../cmd/slipway-agent")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	out, err := build.CombinedOutput()
 	require.NoError(t, err, "%s", out)

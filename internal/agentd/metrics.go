@@ -1,29 +1,6 @@
 package agentd
 
-import (
-	"errors"
-
-	prom "github.com/prometheus/client_golang/prometheus"
-
-	"github.com/slipway-ci/slipway/backend"
-)
-
-// outcome is how a launch ended, in a word.
-func outcome(err error) string {
-	switch {
-	case err == nil, errors.Is(err, backend.ErrExists):
-		return "started"
-	case errors.Is(err, backend.ErrExhausted):
-		return "exhausted"
-	case errors.Is(err, backend.ErrInvalid):
-		return "invalid"
-	case errors.Is(err, backend.ErrUnavailable):
-		return "unavailable"
-	case errors.Is(err, backend.ErrRefused):
-		return "refused"
-	}
-	return "uncertain"
-}
+import prom "github.com/prometheus/client_golang/prometheus"
 
 // collector tells what the agent knows when it is asked.
 type collector struct{ agent *program }
@@ -60,7 +37,7 @@ func (c collector) Collect(to chan<- prom.Metric) {
 	for state, n := range now.Runners {
 		to <- prom.MustNewConstMetric(metricRunners, prom.GaugeValue, float64(n), string(state))
 	}
-	for how, n := range c.agent.compute.launches() {
+	for how, n := range c.agent.engine.Launches() {
 		to <- prom.MustNewConstMetric(metricLaunches, prom.CounterValue, float64(n), how)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/slipway-ci/slipway/internal/signals"
 	"github.com/slipway-ci/slipway/internal/version"
 )
 
@@ -34,7 +35,7 @@ func playAgent(is, mode string) int {
 		DefaultPolicy = "/proc/self/status" // no policy
 	}
 	if len(os.Args) > 1 && os.Args[1] == "run" && mode == "hang" {
-		ctx, _ := interruptible(os.Stderr)
+		ctx, _ := signals.Interruptible(os.Stderr)
 		fmt.Fprintln(os.Stderr, "running")
 		<-ctx.Done()
 		fmt.Fprintln(os.Stderr, "stopping")

@@ -13,6 +13,7 @@ import (
 
 	"github.com/slipway-ci/slipway/agent"
 	"github.com/slipway-ci/slipway/docker"
+	"github.com/slipway-ci/slipway/internal/agentd/engine"
 	"github.com/slipway-ci/slipway/internal/agentd/identity"
 	"github.com/slipway-ci/slipway/internal/agentd/update"
 	"github.com/slipway-ci/slipway/internal/version"
@@ -28,8 +29,7 @@ type program struct {
 	keys    *identity.Keyring // nil: the local token
 	rules   guard
 	updater *update.Updater
-	engine  *engine
-	compute *observed
+	engine  *engine.Engine
 	tls     *tls.Config
 	web     *web
 	end     context.CancelCauseFunc // ends the run; its cause may be a *Restart
@@ -168,14 +168,13 @@ func (p *program) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if p.engine, err = p.config.open(p.who.Owner, self, p.rules, pem); err != nil {
+	config := p.config.engine(p.who.Owner, p.rules)
+	config.Program, config.Roots = self, pem
+	config.Changed = p.engineChanged
+	if p.engine, err = engine.Open(config); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, p.engine.close()) }()
-	p.compute = observe(p.engine.Backend, p.log, func() {
-		poke(p.fresh)
-		poke(p.moved)
-	})
+	defer func() { err = errors.Join(err, p.engine.Close()) }()
 	if p.web, err = p.listen(); err != nil {
 		return err
 	}
@@ -184,6 +183,17 @@ func (p *program) run(ctx context.Context) (err error) {
 		"backend", p.config.Backend, "policy", p.rules.String())
 	p.warnOfLoader(self)
 	return p.serve(ctx)
+}
+
+// engineChanged is told that the engine went away, and why, or came back.
+func (p *program) engineChanged(problem string) {
+	if problem != "" {
+		p.log.Warn("the engine can't be seen: runners go on, and the hub is told", "err", problem)
+	} else {
+		p.log.Info("the engine can be seen again")
+	}
+	poke(p.fresh)
+	poke(p.moved)
 }
 
 func (p *program) version() string {

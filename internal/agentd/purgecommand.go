@@ -16,6 +16,7 @@ import (
 
 	"github.com/slipway-ci/slipway/agent/policy"
 	"github.com/slipway-ci/slipway/backend"
+	"github.com/slipway-ci/slipway/internal/agentd/engine"
 	"github.com/slipway-ci/slipway/internal/agentd/identity"
 	"github.com/slipway-ci/slipway/internal/cli/command"
 )
@@ -61,7 +62,7 @@ func (c Config) purge(cmd *cobra.Command, all, withData, agreed bool) error {
 	}
 	lock, err := folder.Lock()
 	if errors.Is(err, identity.ErrLocked) {
-		return errors.New("the agent runs: stop it first (systemctl stop slipway-agent)")
+		return stillRuns(folder)
 	}
 	if err != nil {
 		return err
@@ -89,6 +90,15 @@ func (c Config) purge(cmd *cobra.Command, all, withData, agreed bool) error {
 	return folder.Destroy()
 }
 
+// stillRuns says how the agent that runs with a folder is stopped, as far as it has
+// told.
+func stillRuns(folder *identity.Folder) error {
+	if r, err := reported(folder); err == nil && r != nil && r.Supervisor.stop() != "" {
+		return fmt.Errorf("the agent runs: stop it first (%s)", r.Supervisor.stop())
+	}
+	return errors.New("the agent runs: stop it first")
+}
+
 // purgeEngine removes what these owners have on the engine.
 func (c Config) purgeEngine(ctx context.Context, out io.Writer, owners []string, all bool) error {
 	c = c.withDefaults()
@@ -100,20 +110,19 @@ func (c Config) purgeEngine(ctx context.Context, out io.Writer, owners []string,
 }
 
 func (c Config) purgeOwner(ctx context.Context, out io.Writer, owner string, all bool) (err error) {
-	rules := guard{Policy: policy.Default()} // nothing is started
-	e, err := c.open(owner, "", rules, nil)
+	e, err := engine.Open(c.engine(owner, guard{Policy: policy.Default()})) // nothing is started
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, e.close()) }()
+	defer func() { err = errors.Join(err, e.Close()) }()
 	before, err := e.List(ctx)
 	if err != nil {
 		return fmt.Errorf("purge: the engine can't be asked what there is: %w", err)
 	}
 	if all {
-		err = e.purge(ctx)
+		err = e.Purge(ctx)
 	} else {
-		err = removeAll(ctx, e, func(r backend.Runner) bool { return r.State.Ended() })
+		err = e.RemoveEnded(ctx)
 	}
 	if err != nil {
 		return fmt.Errorf("purge: %w", err)

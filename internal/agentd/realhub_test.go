@@ -19,6 +19,7 @@ import (
 	"github.com/slipway-ci/slipway/hub/hosts"
 	"github.com/slipway-ci/slipway/hub/install"
 	"github.com/slipway-ci/slipway/hub/store"
+	"github.com/slipway-ci/slipway/hub/store/storetest"
 	"github.com/slipway-ci/slipway/internal/agentd/identity"
 	"github.com/slipway-ci/slipway/internal/release"
 	"github.com/slipway-ci/slipway/tokens"
@@ -37,7 +38,7 @@ type realHub struct {
 func newRealHub(t *testing.T) *realHub {
 	t.Helper()
 	h := &realHub{t: t, agents: t.TempDir()}
-	db, err := store.Open(t.Context(), store.Config{Dir: t.TempDir()})
+	db, err := store.Open(t.Context(), store.Config{Dir: storetest.Dir(t)})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, db.Close()) })
 	mux := http.NewServeMux()

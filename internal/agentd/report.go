@@ -16,6 +16,7 @@ import (
 type report struct {
 	Version       string                `json:"version"`
 	PID           int                   `json:"pid"`
+	Supervisor    supervisor            `json:"supervisor,omitempty"`
 	Started       time.Time             `json:"started"`
 	Hub           string                `json:"hub"`
 	Connected     bool                  `json:"connected"`
@@ -35,9 +36,9 @@ const reportName = "status.json"
 
 // report tells what is known now.
 func (p *program) report() report {
-	_, problem, states := p.compute.seen()
+	_, problem, states := p.engine.Seen()
 	r := report{
-		Version: p.version(), PID: os.Getpid(), Hub: p.config.Hub, Backend: p.config.Backend, EngineProblem: problem, Runners: states,
+		Version: p.version(), PID: os.Getpid(), Supervisor: ourSupervisor(), Hub: p.config.Hub, Backend: p.config.Backend, EngineProblem: problem, Runners: states,
 		Policy: p.rules.String(), UpdateProblem: p.updater.Problem(), OnTrial: p.updater.OnTrial(),
 	}
 	p.mu.Lock()

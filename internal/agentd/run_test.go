@@ -12,11 +12,14 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
+	"github.com/slipway-ci/slipway/agent/policy"
+	"github.com/slipway-ci/slipway/internal/agentd/engine"
 	"github.com/slipway-ci/slipway/internal/agentd/identity"
 	"github.com/slipway-ci/slipway/tokens"
 )
@@ -147,7 +150,9 @@ func TestARemovedHost(t *testing.T) {
 	told(c, done, "exited")
 	h.set(func() { h.removed = true })
 	h.hangUp()
-	eventually(t, func() bool { return strings.Contains(a.log.String(), "slipway-agent purge --all") }, "it says how to purge itself")
+	eventually(t, func() bool {
+		return strings.Contains(a.log.String(), "purge --all --with-data --data "+data+" --backend process")
+	}, "it says how to purge itself")
 	runners := func() []string {
 		list, err := filepath.Glob(filepath.Join(data, runnersName, "*", "*", "state.json"))
 		require.NoError(t, err)
@@ -262,8 +267,13 @@ func TestStats(t *testing.T) {
 }
 
 func TestTheSignOfAHang(t *testing.T) {
-	p := &program{compute: observe(nil, nil, nil)}
-	require.True(t, p.alive())
-	p.compute.looked = time.Now().Add(-stuck)
-	require.False(t, p.alive())
+	synctest.Test(t, func(t *testing.T) {
+		e, err := engine.Open(engine.Config{Kind: "process", Owner: "me", Dir: t.TempDir(), Program: "/bin/false", Rules: policy.Default()})
+		require.NoError(t, err)
+		p := &program{engine: e}
+		time.Sleep(stuck - time.Second)
+		require.True(t, p.alive())
+		time.Sleep(2 * time.Second)
+		require.False(t, p.alive())
+	})
 }

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/slipway-ci/slipway/agent"
-	"github.com/slipway-ci/slipway/backend"
 	"github.com/slipway-ci/slipway/docker"
 	"github.com/slipway-ci/slipway/tokens"
 )
@@ -16,7 +15,7 @@ import (
 func (p *program) agent() agent.Config {
 	c := agent.Config{
 		Hub: p.config.Hub, InsecureHTTP: p.config.InsecureHTTP, TLS: p.tls,
-		ID: p.who.Agent, Engine: p.engineID, Version: p.version(), Backend: p.compute,
+		ID: p.who.Agent, Engine: p.engineID, Version: p.version(), Backend: p.engine,
 		Token: p.token, Accepted: p.accepted, Refused: p.refused, Removed: p.gone,
 		Facts: p.tell(p.facts), Look: p.look, Stats: p.stats, Update: p.update,
 		Logger: p.log.Named("session"),
@@ -74,7 +73,7 @@ func (p *program) gone(ctx context.Context) {
 	p.removed, p.connected, p.since = true, false, time.Now()
 	p.mu.Unlock()
 	poke(p.moved)
-	p.log.Error("the hub has removed this host: nothing is started here any more. To remove all that is left, stop this service and run: slipway-agent purge --all --with-data. To come back, enrol anew")
+	p.log.Error("the hub has removed this host: nothing is started here any more. To come back, enrol anew. To remove all that is left, " + p.config.farewell(ourSupervisor()))
 	notify("STATUS=removed from " + p.config.Hub)
 	p.clear(ctx)
 }
@@ -90,7 +89,7 @@ const (
 func (p *program) clear(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, clearTimeout)
 	defer cancel()
-	if err := removeAll(ctx, p.compute, func(r backend.Runner) bool { return r.State.Ended() }); err != nil {
+	if err := p.engine.RemoveEnded(ctx); err != nil {
 		p.log.Warn("remove ended runners", "err", tokens.Redact(err.Error()))
 	}
 }
@@ -146,7 +145,7 @@ func (p *program) restartStaged(ctx context.Context) {
 			return
 		case <-timer.C:
 		}
-		if p.compute.underWay() == 0 || time.Since(begun) > restartGrace {
+		if p.engine.UnderWay() == 0 || time.Since(begun) > restartGrace {
 			p.end(p.restart("an update was fetched"))
 			return
 		}
@@ -169,7 +168,7 @@ func (p *program) tell(f docker.Facts) agent.Facts {
 	if problem := p.updater.Problem(); problem != "" {
 		out.Hints["update_problem"] = problem
 	}
-	out.Disk = diskAt(p.engine.disk(f))
+	out.Disk = p.engine.Disk(f)
 	return out
 }
 
@@ -190,7 +189,7 @@ const factsTimeout = 10 * time.Second
 func (p *program) refresh(ctx context.Context) {
 	limited, cancel := context.WithTimeout(ctx, factsTimeout)
 	defer cancel()
-	facts, err := p.engine.facts(limited)
+	facts, err := p.engine.Facts(limited)
 	if err != nil {
 		p.log.Debug("the engine tells nothing of itself", "err", tokens.Redact(err.Error()))
 		return

@@ -23,7 +23,7 @@ func (p *program) stats(ctx context.Context) (agent.Stats, error) {
 	p.mu.Lock()
 	facts := p.facts
 	p.mu.Unlock()
-	out := agent.Stats{Disk: diskAt(p.engine.disk(facts))}
+	out := agent.Stats{Disk: p.engine.Disk(facts)}
 	before, err := readTimes("/proc/stat")
 	if errors.Is(err, fs.ErrNotExist) {
 		return agent.Stats{}, fmt.Errorf("stats: %w", errors.ErrUnsupported)

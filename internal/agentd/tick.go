@@ -49,7 +49,7 @@ func (p *program) tick(ctx context.Context) {
 
 // alive says whether the looks at the engine go on, seeing or not.
 func (p *program) alive() bool {
-	looked, _, _ := p.compute.seen()
+	looked, _, _ := p.engine.Seen()
 	return time.Since(looked) < stuck
 }
 

@@ -15,6 +15,7 @@
 // error with line and column, and all errors are told at once. No input makes it
 // hang: expressions have a bounded cost, each one and all of them together.
 //
-// One table of fields (fields.go) drives the parser, the JSON Schema and the
-// table in the reference.
+// The parts are internal: document reads YAML into nodes with places and collects
+// what is wrong, expr evaluates, matrix crosses axes, and field has the table that
+// drives the parser, the JSON Schema and the table in the reference.
 package file

@@ -1,10 +1,10 @@
 package file
 
 import (
-	"cmp"
 	"fmt"
-	"slices"
 	"strings"
+
+	"github.com/slipway-ci/slipway/template/file/internal/document"
 )
 
 // Error is all that is wrong with a file's content.
@@ -95,76 +95,33 @@ func at(file string, line, column int) string {
 	return fmt.Sprintf("%s:%d:%d: ", file, line, column)
 }
 
-// maxProblems is how many problems are told: nobody reads more, and a file of a
-// megabyte could have a hundred thousand.
-const maxProblems = 100
-
-// problems collects what is wrong.
-type problems struct {
-	file     string
-	found    []Problem
-	seen     map[string]bool
-	dropped  int
-	warnings []Warning
-}
-
-func (p *problems) add(at pos, path, format string, args ...any) {
-	if p.full() {
-		p.dropped++
-		return
-	}
-	p.put(Problem{Line: at.line, Column: at.column, Path: path, Message: fmt.Sprintf(format, args...)})
-}
-
-// put adds a problem once: what is merged under many templates fails in each.
-func (p *problems) put(problem Problem) {
-	id := fmt.Sprint(problem.Line, ":", problem.Column, " ", problem.Message)
-	if p.seen == nil {
-		p.seen = map[string]bool{}
-	}
-	if p.seen[id] {
-		return
-	}
-	if len(p.found) == maxProblems {
-		p.dropped++
-		return
-	}
-	p.seen[id] = true
-	p.found = append(p.found, problem)
-}
-
-// full says that no more problems are told: what is only for a message, such as
-// a place in a long line or a likely word, need not be looked for.
-func (p *problems) full() bool { return len(p.found) == maxProblems }
-
-// hint is didYouMean, as long as somebody reads it.
-func (p *problems) hint(word string, known []string) string {
-	if p.full() {
-		return ""
-	}
-	return didYouMean(word, known)
-}
-
-// count is for "has anything been added since".
-func (p *problems) count() int { return len(p.found) + p.dropped }
-
-// warn adds a warning once.
-func (p *problems) warn(at pos, format string, args ...any) {
-	if len(p.warnings) == maxProblems {
-		return
-	}
-	w := Warning{File: p.file, Line: at.line, Column: at.column, Message: fmt.Sprintf(format, args...)}
-	if !slices.Contains(p.warnings, w) {
-		p.warnings = append(p.warnings, w)
-	}
-}
-
-func (p *problems) err() error {
-	if len(p.found) == 0 {
+// failure is what is wrong with the file's content, or nil.
+func failure(name string, doc *document.File) error {
+	found, dropped := doc.Found()
+	if len(found) == 0 {
 		return nil
 	}
-	slices.SortStableFunc(p.found, func(a, b Problem) int {
-		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
-	})
-	return &Error{File: p.file, Problems: p.found, Dropped: p.dropped}
+	return &Error{File: name, Problems: problemsOf(found), Dropped: dropped}
+}
+
+func problemsOf(found []document.Problem) []Problem {
+	if found == nil {
+		return nil
+	}
+	out := make([]Problem, len(found))
+	for i, p := range found {
+		out[i] = Problem{Line: p.Line, Column: p.Column, Path: p.Path, Message: p.Message, Failed: p.Failed, Variants: p.Variants}
+		for _, s := range p.Samples {
+			out[i].Samples = append(out[i].Samples, Sample{Bindings: s.Bindings, Problems: problemsOf(s.Problems)})
+		}
+	}
+	return out
+}
+
+func warningsOf(name string, doc *document.File) []Warning {
+	var out []Warning
+	for _, w := range doc.Warnings {
+		out = append(out, Warning{File: name, Line: w.Line, Column: w.Column, Message: w.Message})
+	}
+	return out
 }

@@ -8,6 +8,9 @@ import (
 	"strings"
 
 	"github.com/slipway-ci/slipway/template"
+	"github.com/slipway-ci/slipway/template/file/internal/document"
+	"github.com/slipway-ci/slipway/template/file/internal/expr"
+	"github.com/slipway-ci/slipway/template/file/internal/field"
 )
 
 // Limits of a file.
@@ -57,48 +60,45 @@ func Load(path string, opts Options) (*File, error) {
 // Parse renders the template file in data. The name goes into errors and
 // warnings. An error of the content is *Error and holds all that is wrong.
 func Parse(name string, data []byte, opts Options) (*File, error) {
-	binds, err := cleanBinds(opts.AllowedBinds)
+	opts, err := opts.clean()
 	if err != nil {
 		return nil, err
 	}
-	ld := newLoader(name, data, opts.DefaultImage, binds)
+	ld := newLoader(data, opts)
 	templates := ld.load()
-	if err := ld.problems.err(); err != nil {
+	if err := failure(name, ld.doc); err != nil {
 		return nil, err
 	}
-	return &File{Templates: templates, Warnings: ld.problems.warnings}, nil
+	return &File{Templates: templates, Warnings: warningsOf(name, ld.doc)}, nil
 }
 
-func cleanBinds(binds []string) ([]string, error) {
-	out := make([]string, 0, len(binds))
-	for _, bind := range binds {
+// clean is a copy in which what means the same is the same.
+func (o Options) clean() (Options, error) {
+	binds := make([]string, 0, len(o.AllowedBinds))
+	for _, bind := range o.AllowedBinds {
 		if !path.IsAbs(bind) {
-			return nil, fmt.Errorf("allowed bind %q: not an absolute path", bind)
+			return o, fmt.Errorf("allowed bind %q: not an absolute path", bind)
 		}
-		out = append(out, path.Clean(bind))
+		binds = append(binds, path.Clean(bind))
 	}
-	return out, nil
+	return Options{DefaultImage: strings.TrimSpace(o.DefaultImage), AllowedBinds: binds}, nil
 }
 
 // loader holds what one Parse needs.
 type loader struct {
-	problems     *problems
-	source       *source
-	eval         *evaluator
-	defaultImage string
-	binds        []string
-	maxName      string // what the file calls MaxConcurrency
+	doc  *document.File
+	size int // of the text, in bytes
+	opts Options
 
-	hand map[string]*node // hand-written templates by key
+	base *expr.Scope               // of what sees vars alone
+	hand map[string]*document.Node // hand-written templates by key
 }
 
-func newLoader(name string, data []byte, defaultImage string, binds []string) *loader {
-	return &loader{
-		problems:     &problems{file: name},
-		source:       newSource(data),
-		defaultImage: strings.TrimSpace(defaultImage),
-		binds:        binds,
-		maxName:      "max_concurrency",
-		hand:         map[string]*node{},
-	}
+func newLoader(data []byte, opts Options) *loader {
+	return &loader{doc: document.New(data), size: len(data), opts: opts, hand: map[string]*document.Node{}}
+}
+
+// decoder is for the fields of one template.
+func (ld *loader) decoder() *field.Decoder {
+	return &field.Decoder{Doc: ld.doc, DefaultImage: ld.opts.DefaultImage, Binds: ld.opts.AllowedBinds, MaxName: "max_concurrency"}
 }

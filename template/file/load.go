@@ -4,14 +4,16 @@ import (
 	"strings"
 
 	"github.com/slipway-ci/slipway/template"
+	"github.com/slipway-ci/slipway/template/file/internal/document"
+	"github.com/slipway-ci/slipway/template/file/internal/expr"
+	"github.com/slipway-ci/slipway/template/file/internal/field"
+	"github.com/slipway-ci/slipway/template/file/internal/matrix"
 )
 
 // topLevel are the keys of the file.
 var topLevel = []string{"templates", "vars", "defaults", "matrix"}
 
 const (
-	// maxKey is how long a template's key may be, in bytes.
-	maxKey = 255
 	// maxBodyValues and maxBodyText bound the body of a template, and the
 	// defaults: they may be merged a thousand times.
 	maxBodyValues = 5000
@@ -21,217 +23,143 @@ const (
 // load reads the whole file and collects every problem on the way; what depends
 // on a part that is broken is left out.
 func (ld *loader) load() []template.Template {
-	if len(ld.source.bytes) > MaxSize {
-		ld.problems.add(pos{}, "", "the file is larger than %d KiB", MaxSize>>10)
+	if ld.size > MaxSize {
+		ld.doc.Add(document.Pos{}, "", "the file is larger than %d KiB", MaxSize>>10)
 		return nil
 	}
-	dec := &decoder{problems: ld.problems, source: ld.source}
-	root := dec.decode(ld.source.bytes)
-	if root == nil || dec.stopped {
+	root := ld.doc.Read("the file is empty: it needs templates or a matrix")
+	if root == nil {
 		return nil
 	}
-	if root.kind != kindMap {
-		ld.problems.add(root.pos, "", "the file must be a map with %s; this is %s", strings.Join(topLevel, ", "), root.kind)
+	if root.Kind != document.Map {
+		ld.doc.Add(root.Pos, "", "the file must be a map with %s; this is %s", strings.Join(topLevel, ", "), root.Kind)
 		return nil
 	}
-	ld.unknownKeys(root, "", "the file", topLevel)
-	sections := map[string]*node{}
+	ld.doc.UnknownKeys(root, "", "the file", topLevel)
+	sections := map[string]*document.Node{}
 	for _, name := range topLevel {
-		sections[name] = ld.section(root, name)
+		sections[name] = ld.doc.Section(root, name)
 	}
 	ld.checkVars(sections["vars"])
-	ld.eval = &evaluator{keys: keysOf(sections["vars"]), hints: map[string]string{}}
-	base, err := ld.eval.newScope()
-	if err != nil {
-		ld.problems.add(pos{}, "", "%v", err)
+	var err error
+	if ld.base, err = expr.New(ld.doc, sections["vars"]); err != nil {
+		ld.doc.Add(document.Pos{}, "", "%v", err)
 		return nil
 	}
-	return ld.render(base, sections)
+	return ld.render(sections)
 }
 
-func (ld *loader) render(base *scope, sections map[string]*node) []template.Template {
-	vars := map[string]any{"vars": toVal(sections["vars"])}
+func (ld *loader) render(sections map[string]*document.Node) []template.Template {
 	defaults := sections["defaults"]
-	ld.prepare(defaults, "defaults")
+	ld.doc.Prepare(defaults, "defaults")
 	if !ld.checkFields(defaults, "defaults") {
 		defaults = nil
 	}
-	hand := ld.handWritten(base, vars, defaults, sections["templates"])
-	families := ld.families(base, vars, sections["matrix"])
+	hand := ld.handWritten(defaults, sections["templates"])
+	families := ld.families(sections["matrix"])
 	if !ld.withinLimit(sections, families) {
 		return nil
 	}
-	generated := ld.generate(base, vars, defaults, families)
+	generated := ld.generate(defaults, families)
 	all := append(hand, generated...)
-	if len(all) == 0 && ld.problems.count() == 0 {
-		ld.problems.add(pos{}, "", "no templates: the file renders none")
+	if len(all) == 0 && ld.doc.Count() == 0 {
+		ld.doc.Add(document.Pos{}, "", "no templates: the file renders none")
 	}
 	return all
 }
 
-// section is a map of the top level; an empty one where there is none.
-func (ld *loader) section(root *node, name string) *node {
-	n := root.get(name)
-	switch {
-	case n == nil:
-		return &node{kind: kindMap}
-	case n.kind == kindMap:
-		return n
-	case n.kind == kindNull:
-		ld.problems.add(n.pos, name, "no value: write {} for none, or leave the key out")
-	default:
-		ld.problems.add(n.pos, name, "must be a map, this is %s", n.describe())
-	}
-	return &node{pos: n.pos, kind: kindMap}
-}
-
-// unknownKeys tells the keys of a map that are none of known.
-func (ld *loader) unknownKeys(n *node, path, what string, known []string) bool {
-	good := true
-	for _, e := range n.entries {
-		if contains(known, e.key) {
-			continue
-		}
-		good = false
-		hint := ld.problems.hint(e.key, known)
-		if hint == "" && !ld.problems.full() {
-			hint = "; known are " + strings.Join(known, ", ")
-		}
-		ld.problems.add(e.pos, path, "unknown key %s in %s%s", quote(e.key), what, hint)
-	}
-	return good
-}
-
-func contains(list []string, s string) bool {
-	for _, l := range list {
-		if l == s {
-			return true
-		}
-	}
-	return false
-}
-
 // checkVars warns of expressions in vars: they are data.
-func (ld *loader) checkVars(n *node) {
-	if len(ld.problems.warnings) == maxProblems {
+func (ld *loader) checkVars(n *document.Node) {
+	if ld.doc.Warned() {
 		return
 	}
-	if n.kind == kindText && strings.Contains(n.text, openMark) {
-		at, _ := ld.openerOf(n, 0)
-		ld.problems.warn(at, "vars are data: the expression in this text is not evaluated")
+	if n.Kind == document.Text && strings.Contains(n.Text, document.OpenMark) {
+		at, _ := ld.doc.Opener(n, 0)
+		ld.doc.Warn(at, "vars are data: the expression in this text is not evaluated")
 	}
-	for _, item := range n.items {
+	for _, item := range n.Items {
 		ld.checkVars(item)
 	}
-	for _, e := range n.entries {
-		ld.checkVars(e.val)
+	for _, e := range n.Entries {
+		ld.checkVars(e.Val)
 	}
-}
-
-// keysOf are all keys in a node, for "did you mean"; at most a thousand.
-func keysOf(n *node) []string {
-	seen := map[string]bool{}
-	var keys []string
-	var walk func(*node)
-	walk = func(n *node) {
-		for _, item := range n.items {
-			walk(item)
-		}
-		for _, e := range n.entries {
-			if !seen[e.key] && len(keys) < 1000 {
-				seen[e.key] = true
-				keys = append(keys, e.key)
-			}
-			walk(e.val)
-		}
-	}
-	walk(n)
-	return keys
 }
 
 // handWritten renders the section templates.
-func (ld *loader) handWritten(base *scope, vars map[string]any, defaults, section *node) []template.Template {
+func (ld *loader) handWritten(defaults, section *document.Node) []template.Template {
 	var out []template.Template
-	if len(section.entries) > MaxTemplates {
+	if len(section.Entries) > MaxTemplates {
 		return nil // withinLimit tells
 	}
-	for _, e := range section.entries {
-		path := join("templates", e.key)
-		ld.hand[e.key] = e.val
-		if problem := checkKey(e.key); problem != "" {
-			ld.problems.add(e.pos, path, "%s", problem)
+	for _, e := range section.Entries {
+		path := document.Join("templates", e.Key)
+		ld.hand[e.Key] = e.Val
+		if problem := matrix.CheckKey(e.Key); problem != "" {
+			ld.doc.Add(e.Pos, path, "%s", problem)
 			continue
 		}
-		tmpl, ok := ld.templateMap(e.val, path)
-		if !ok {
+		if !ld.body(e.Val, path) {
 			continue
 		}
-		r := ld.newRecipe(base, merge(defaults, tmpl), path, e.pos)
+		r := ld.newRecipe(ld.base, document.Merge(defaults, e.Val), path, e.Pos)
 		if r == nil {
 			continue
 		}
-		t, problems := r.render(vars)
+		t, problems := r.render(ld.base.Vars())
 		for _, p := range problems {
 			p.Path = path + "." + p.Path
-			ld.problems.put(p)
+			ld.doc.Put(p)
 		}
-		t.Key = e.key
+		t.Key = e.Key
 		out = append(out, t)
 	}
 	return out
 }
 
-// templateMap checks and prepares the body of a template.
-func (ld *loader) templateMap(n *node, path string) (*node, bool) {
-	if n.kind == kindNull && n.unwritten {
-		ld.problems.add(n.pos, path, "no value: write {} where the defaults say it all")
-		return nil, false
+// body checks and prepares the body of a template, and reports whether it can be gone
+// on with.
+func (ld *loader) body(n *document.Node, path string) bool {
+	if n.Kind == document.Null && n.Unwritten {
+		ld.doc.Add(n.Pos, path, "no value: write {} where the defaults say it all")
+		return false
 	}
-	if n.kind != kindMap {
-		ld.problems.add(n.pos, path, "must be a map of the template's fields, this is %s", n.describe())
-		return nil, false
+	if n.Kind != document.Map {
+		ld.doc.Add(n.Pos, path, "must be a map of the template's fields, this is %s", n.Describe())
+		return false
 	}
-	ld.prepare(n, path)
-	return n, ld.checkFields(n, path)
+	ld.doc.Prepare(n, path)
+	return ld.checkFields(n, path)
 }
 
 // checkFields tells unknown fields of a template. It reports whether the body can
 // be gone on with: no map in it is too large to be merged a thousand times.
-func (ld *loader) checkFields(n *node, path string) bool {
-	if values, text := n.measure(); values > maxBodyValues || text > maxBodyText {
-		ld.problems.add(n.pos, path, "too large: at most %d values and %d KiB of text are allowed", maxBodyValues, maxBodyText>>10)
+func (ld *loader) checkFields(n *document.Node, path string) bool {
+	if !small(ld.doc, n, path) {
 		return false
 	}
 	good := true
-	for _, e := range n.entries {
-		if fieldNamed(e.key) == nil {
+	for _, e := range n.Entries {
+		if field.Named(e.Key) == nil {
 			hint := ""
-			if !ld.problems.full() {
-				hint = suggestField(e.key)
+			if !ld.doc.Full() {
+				hint = field.Suggest(field.Template(), e.Key)
 			}
-			ld.problems.add(e.pos, path, "unknown field %s%s", quote(e.key), hint)
+			ld.doc.Add(e.Pos, path, "unknown field %s%s", document.Quote(e.Key), hint)
 		}
-		if max(len(e.val.entries), len(e.val.items)) > maxEntries {
+		if max(len(e.Val.Entries), len(e.Val.Items)) > field.MaxEntries {
 			good = false
-			ld.problems.add(e.val.pos, join(path, e.key), "more than %d entries", maxEntries)
+			ld.doc.Add(e.Val.Pos, document.Join(path, e.Key), "more than %d entries", field.MaxEntries)
 		}
 	}
 	return good
 }
 
-// checkKey says what is wrong with a template's key, if anything.
-func checkKey(key string) string {
-	switch {
-	case key == "":
-		return "an empty key"
-	case len(key) > maxKey:
-		return "a key of more than 255 bytes"
-	case strings.ContainsFunc(key, isControl):
-		return "a key with control characters"
-	case strings.TrimSpace(key) == "":
-		return "a blank key"
+// small tells a body that is too large to be gone on with.
+func small(doc *document.File, n *document.Node, path string) bool {
+	values, text := n.Measure()
+	if values <= maxBodyValues && text <= maxBodyText {
+		return true
 	}
-	return ""
+	doc.Add(n.Pos, path, "too large: at most %d values and %d KiB of text are allowed", maxBodyValues, maxBodyText>>10)
+	return false
 }
-
-func isControl(r rune) bool { return r < ' ' || r == 0x7f }

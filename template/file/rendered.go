@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/slipway-ci/slipway/template"
+	"github.com/slipway-ci/slipway/template/file/internal/field"
 )
 
 // Rendered is a template as programs print it in JSON. The names are those of the
@@ -70,7 +71,7 @@ func Render(t template.Template) Rendered {
 		Privileged: t.Privileged, ReadOnly: t.ReadOnly, NoNewPrivileges: !t.AllowNewPrivileges,
 		RegistrationDeadline: durationText(t.RegistrationDeadline), MaxLifetime: durationText(t.MaxLifetime),
 	}
-	if t.PullPolicy == pullIfOlder {
+	if t.PullPolicy == field.PullIfOlder {
 		r.PullPolicy = durationText(t.PullMaxAge)
 	}
 	switch {

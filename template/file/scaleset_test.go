@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -136,7 +137,7 @@ func TestOneScaleSet(t *testing.T) {
 }
 
 func TestScaleSetSchema(t *testing.T) {
-	v := &validator{}
+	v := &validator{patterns: map[string]*regexp.Regexp{}}
 	require.NoError(t, json.Unmarshal(file.ScaleSetSchema(), &v.root))
 	for _, good := range []string{scaleSets, "{version: 1, scale_sets: {}}", one("image: null")} {
 		require.Empty(t, v.check(t, good))
