@@ -6,6 +6,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/slipway-ci/slipway/hub/fleet/records"
 	"github.com/slipway-ci/slipway/internal/wire"
 )
 
@@ -64,14 +65,9 @@ func (f *Fleet) adopt(s *session, list *parts) {
 		}
 	}
 	s.listed, h.ready, h.blind, h.lostTold = true, true, "", false
-	for kind, failing := range h.failures {
-		if failing.unavailable {
-			delete(h.failures, kind)
-		}
-	}
-	clear(h.exhausted)
+	h.place.EngineSeen()
 	f.say(hclog.Debug, "full list", "host", h.name(), "epoch", s.epoch, "runners", len(list.runners), "undecided", len(list.undecided))
-	if h.count().doomed > 0 {
+	if h.count(); h.doomed > 0 {
 		s.pokeChores()
 	}
 	f.notify()
@@ -89,28 +85,28 @@ func (f *Fleet) see(h *host, id string, seen *wire.Runner) {
 		return
 	}
 	kept := *seen // of its own: the rest of the list is not to be kept with it
-	if (r == nil || r.labels == nil) && !f.believes(h, kept.State, f.unseal(h.ID, id, kept.Labels)) {
+	if (r == nil || r.labels == nil) && !f.believes(h, kept.State, f.sealer.Unseal(h.ID, id, kept.Labels)) {
 		f.distrust(h, seen)
 		return
 	}
 	delete(h.foreign, id)
-	told := unstamp(kept.Labels)
+	told := records.Unstamp(kept.Labels)
 	switch {
 	case r == nil:
 		r = newRecord(id, h, kept.Labels, told)
 		f.put(r)
-		f.save(id)
+		f.saver.Save(id)
 	case r.labels == nil && len(kept.Labels) > 0:
 		r.label(kept.Labels)
-		f.save(id)
+		f.saver.Save(id)
 	}
-	if r.share.zero() && !told.zero() {
+	if r.share.Zero() && !told.Zero() {
 		r.share = told
-		f.save(id)
+		f.saver.Save(id)
 	}
 	kept.Labels = r.labels
 	if kept.State.Ended() && r.holds() {
-		clear(h.exhausted)
+		h.place.Freed()
 	}
 	r.seen, r.stored, r.absent = &kept, false, time.Time{}
 	if r.calls == 0 {
@@ -148,7 +144,7 @@ func (s *session) takeChanges(changed *wire.Changed) error {
 	if n := len(s.host.runners) + len(s.host.foreign); n > 2*s.fleet.config.MaxRunners {
 		return fmt.Errorf("%w: %d runners are told of", wire.ErrViolation, n)
 	}
-	if s.host.count().doomed > 0 {
+	if s.host.count(); s.host.doomed > 0 {
 		s.pokeChores()
 	}
 	s.fleet.notify()

@@ -30,11 +30,10 @@ func benchFleet(tb testing.TB, hosts, each int) *Fleet {
 	for i := range hosts {
 		h := f.host(fmt.Sprintf("host-%04d", i))
 		h.Labels = map[string]string{"pool": "x"}
-		s := &session{fleet: f, host: h, link: wire.NewLink(nil, sendQueue), epoch: 1, pending: map[uint64]*call{}, chores: make(chan struct{}, 1)}
-		h.session, h.facts = s, wire.HostFacts{OS: "linux", Arch: "amd64", CPUs: 64, Memory: 256 << 30, Runtimes: []string{"runc"}, Disk: wire.Disk{Free: 1 << 30, Total: 2 << 30}}
+		s := &session{fleet: f, host: h, link: wire.NewLink(nil, 256), epoch: 1, pending: map[uint64]*call{}, chores: make(chan struct{}, 1)}
+		h.session, h.place.Facts = s, wire.HostFacts{OS: "linux", Arch: "amd64", CPUs: 64, Memory: 256 << 30, Runtimes: []string{"runc"}, Disk: wire.Disk{Free: 1 << 30, Total: 2 << 30}}
 		f.adopt(s, benchList(each))
 	}
-	f.unsaved = newBatch()
 	return f
 }
 
@@ -61,6 +60,50 @@ func BenchmarkList20000(b *testing.B) {
 		listing, err := f.List(b.Context())
 		if err != nil || len(listing.Runners) != 20000 {
 			b.Fatal(len(listing.Runners), err)
+		}
+	}
+}
+
+func BenchmarkPage100of20000(b *testing.B) {
+	f := benchFleet(b, 1000, 20)
+	b.ReportAllocs()
+	for b.Loop() {
+		page, more, err := f.Page(b.Context(), RunnerFilter{})
+		if err != nil || len(page) != 100 || !more {
+			b.Fatal(len(page), more, err)
+		}
+	}
+}
+
+func BenchmarkPageOfHostOf20000(b *testing.B) {
+	f := benchFleet(b, 1000, 20)
+	b.ReportAllocs()
+	for b.Loop() {
+		page, more, err := f.Page(b.Context(), RunnerFilter{Host: "host-0500", State: backend.Running})
+		if err != nil || len(page) != 20 || more {
+			b.Fatal(len(page), more, err)
+		}
+	}
+}
+
+func BenchmarkRunnerOf20000(b *testing.B) {
+	f := benchFleet(b, 1000, 20)
+	id := f.listed()[10000].id
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, _, ok := f.Runner(b.Context(), id); !ok {
+			b.Fatal("it is not there")
+		}
+	}
+}
+
+func BenchmarkCountByTemplate20000(b *testing.B) {
+	f := benchFleet(b, 1000, 20)
+	b.ReportAllocs()
+	for b.Loop() {
+		counts, err := f.CountByTemplate(b.Context())
+		if err != nil || counts["template-1"][backend.Running] != 2000 {
+			b.Fatal(counts, err)
 		}
 	}
 }
@@ -128,14 +171,14 @@ func BenchmarkChoose(b *testing.B) {
 			}
 			b.ReportAllocs()
 			for b.Loop() {
-				l := &launch{spec: spec, tried: map[*host]bool{}}
+				l := &launch{spec: spec, tried: map[string]bool{}}
 				r, err := f.assign(l)
 				if err != nil {
 					b.Fatal(err)
 				}
 				f.mu.Lock()
 				f.launched(r, l.ask, backend.ErrExhausted)
-				delete(r.host.exhausted, "template-1")
+				r.host.place.Freed()
 				f.unlock()
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*hosts), "ns/host")

@@ -43,6 +43,10 @@ type Config struct {
 	// SlowAfter is how long a launch may go unanswered until its host is passed
 	// over while others have room; default 10 s.
 	SlowAfter time.Duration
+	// DecideWithin is how long a launch whose connection ended before the answer waits
+	// for the agent to come back and say what became of it; default 5 s, in which an
+	// agent is back if nothing is wrong with it.
+	DecideWithin time.Duration
 	// RetryMin and RetryMax bound the growing pause of a kind of runner on a host
 	// where its launches fail; defaults 1 s and 5 min.
 	RetryMin, RetryMax time.Duration
@@ -62,7 +66,7 @@ type Config struct {
 	// best first; default sysbox-runc, kata-runtime, runsc.
 	IsolatedRuntimes []string
 
-	// SealKey makes the seals of runners, see LabelSeal: with it a host is believed to
+	// SealKey makes the seals of runners, see records.LabelSeal: with it a host is believed to
 	// have no runners but those that it was given. Default: an agent is believed whatever
 	// runners it tells of that no other host has.
 	SealKey []byte
@@ -98,9 +102,14 @@ type Host struct {
 	Labels map[string]string
 	// Agent and Engine are the pair of ids that the host is bound to: an agent that
 	// tells another is turned away, and so is another host that tells this Engine
-	// ("host-duplicated"). Empty: bound to none, as a host is that was never there,
-	// or that is enrolled anew.
+	// ("host-duplicated"). Empty: bound to none, as a host is that was never there, is
+	// enrolled anew or was revoked; an engine that it had before is let go.
 	Agent, Engine string
+	// LastSeen is when its agent was there before this hub started, and LastFacts are
+	// what it told then. They count until it comes: a host that was never there is
+	// Pending, and the facts of one that was are told as last known.
+	LastSeen  time.Time
+	LastFacts Facts
 }
 
 func (c Config) withDefaults() Config {
@@ -113,6 +122,7 @@ func (c Config) withDefaults() Config {
 	c.PrepareTimeout = cmp.Or(c.PrepareTimeout, 30*time.Minute)
 	c.PrepareGrace = cmp.Or(c.PrepareGrace, 10*time.Second)
 	c.SlowAfter = cmp.Or(c.SlowAfter, 10*time.Second)
+	c.DecideWithin = cmp.Or(c.DecideWithin, 5*time.Second)
 	c.RetryMin = cmp.Or(c.RetryMin, time.Second)
 	c.RetryMax = max(cmp.Or(c.RetryMax, 5*time.Minute), c.RetryMin)
 	c.MaxRunners = cmp.Or(c.MaxRunners, 2000)
@@ -149,7 +159,8 @@ func (c Config) validate() error {
 	}
 	for name, d := range map[string]time.Duration{
 		"Heartbeat": c.Heartbeat, "LostAfter": c.LostAfter, "CallTimeout": c.CallTimeout, "PrepareTimeout": c.PrepareTimeout,
-		"PrepareGrace": c.PrepareGrace, "StatsInterval": c.StatsInterval, "SlowAfter": c.SlowAfter, "RetryMin": c.RetryMin, "RetryMax": c.RetryMax,
+		"PrepareGrace": c.PrepareGrace, "StatsInterval": c.StatsInterval, "SlowAfter": c.SlowAfter,
+		"DecideWithin": c.DecideWithin, "RetryMin": c.RetryMin, "RetryMax": c.RetryMax,
 	} {
 		if d < 0 {
 			errs = append(errs, fmt.Errorf("field %s is %s: it must not be negative", name, d))

@@ -110,7 +110,7 @@ func (h *harness) startHub(t *testing.T, owner string, store *fleet.MemoryStore,
 			}
 			return "host-1", nil
 		},
-		Store: store, Hosts: []fleet.Host{{ID: "host-1", Name: "builder-01", MaxRunners: h.cap()}}, Heartbeat: time.Second,
+		Store: store, Hosts: []fleet.Host{{ID: "host-1", Name: "builder-01", MaxRunners: h.cap()}}, Heartbeat: time.Second, DecideWithin: 100 * time.Millisecond,
 		Credential: func(context.Context, string, string) (*backend.Credential, error) {
 			return &backend.Credential{Username: "ci", Password: canary}, nil
 		},
@@ -246,28 +246,27 @@ func (h bounded) Room() int { return h.room }
 
 // Every promise of a Backend, over an agent through a hub.
 func TestConformance(t *testing.T) {
-	t.Run("the engine goes", func(t *testing.T) {
-		backendtest.Run(t, func(t *testing.T) backendtest.Harness { return newHarness(t, 0) })
-	})
-	t.Run("the network goes", func(t *testing.T) {
-		backendtest.Run(t, func(t *testing.T) backendtest.Harness {
+	for name, open := range map[string]func(t *testing.T) backendtest.Harness{
+		"the engine goes": func(t *testing.T) backendtest.Harness { return newHarness(t, 0) },
+		"the network goes": func(t *testing.T) backendtest.Harness {
 			h := newHarness(t, 8)
 			h.cut = true
 			return bounded{h}
-		})
-	})
-	t.Run("through a view", func(t *testing.T) {
-		backendtest.Run(t, func(t *testing.T) backendtest.Harness {
+		},
+		"through a view": func(t *testing.T) backendtest.Harness {
 			h := newHarness(t, 0)
 			h.view = true
 			return h
-		})
-	})
-	t.Run("over loopback", func(t *testing.T) {
-		backendtest.Run(t, func(t *testing.T) backendtest.Harness {
+		},
+		"over loopback": func(t *testing.T) backendtest.Harness {
 			h := newHarness(t, 0)
 			h.real = true
 			return h
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			backendtest.Run(t, open)
 		})
-	})
+	}
 }

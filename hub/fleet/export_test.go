@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -12,11 +13,11 @@ func (f *Fleet) Audit() error {
 	f.mu.Lock()
 	defer f.unlock()
 	for _, h := range f.order {
-		before := *h.count()
-		before.templates = mapsClone(before.templates)
+		before, doomed := *h.count(), h.doomed
+		before.Templates = maps.Clone(before.Templates)
 		h.counted = false
-		if after := *h.count(); !reflect.DeepEqual(before, after) {
-			return fmt.Errorf("host %s: kept %+v, counted %+v", h.ID, before, after)
+		if after := *h.count(); !reflect.DeepEqual(before, after) || doomed != h.doomed {
+			return fmt.Errorf("host %s: kept %+v, %d doomed, counted %+v, %d", h.ID, before, doomed, after, h.doomed)
 		}
 	}
 	live := 0
@@ -32,12 +33,4 @@ func (f *Fleet) Audit() error {
 		return fmt.Errorf("%d runners, %d in order, %d dropped, sorted %v", len(f.runners), live, f.dropped, f.sorted)
 	}
 	return nil
-}
-
-func mapsClone(m map[string]int) map[string]int {
-	out := map[string]int{}
-	for k, v := range m {
-		out[k] = v
-	}
-	return out
 }

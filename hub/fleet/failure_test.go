@@ -48,6 +48,49 @@ func TestABackOffIsATemplatesOnAHost(t *testing.T) {
 	})
 }
 
+// What a host refused by its own policy is told, with its time, when it is tried again,
+// too; until that agent comes back, which may have another policy.
+func TestARefusalStaysVisible(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var refuses atomic.Bool
+		refuses.Store(true)
+		w := newWorld(t, fleet.Config{}, memory.Config{Behaviour: func(backend.Spec) memory.Program {
+			if refuses.Load() {
+				return memory.Program{Err: fmt.Errorf("privileged runners: %w", backend.ErrRefused)}
+			}
+			return memory.Program{}
+		}}, "a")
+		w.startAll()
+		last := func() (string, time.Duration) {
+			v := w.Explain("small")[0]
+			return v.LastFailure, time.Since(v.FailedAt)
+		}
+		try := func() error { return w.Launch(t.Context(), of("small", func(s *backend.Spec) { s.ID = newID() })) }
+		require.ErrorIs(t, try(), backend.ErrRefused)
+		w.after(time.Minute)
+		require.Empty(t, w.why("small", "a"), "it may try again")
+		words, age := last()
+		require.Contains(t, words, "privileged runners")
+		require.Equal(t, time.Minute, age)
+
+		w.nodes["a"].stop()
+		w.after(time.Second)
+		words, _ = last()
+		require.NotEmpty(t, words, "offline, and nothing is known to be different")
+		w.nodes["a"].start()
+		w.after(3 * time.Second)
+		words, _ = last()
+		require.Empty(t, words)
+
+		require.ErrorIs(t, try(), backend.ErrRefused)
+		refuses.Store(false)
+		w.after(time.Minute)
+		require.NoError(t, try())
+		words, _ = last()
+		require.Empty(t, words)
+	})
+}
+
 // A host that says itself that it has no room has not failed.
 func TestNoRoomIsNoFailure(t *testing.T) {
 	bubble(t, func(t *testing.T) {

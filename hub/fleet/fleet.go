@@ -10,10 +10,12 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/gorilla/websocket"
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/slipway-ci/slipway/backend"
+	"github.com/slipway-ci/slipway/hub/fleet/door"
+	"github.com/slipway-ci/slipway/hub/fleet/placement"
+	"github.com/slipway-ci/slipway/hub/fleet/records"
 	"github.com/slipway-ci/slipway/internal/wire"
 )
 
@@ -27,33 +29,25 @@ type Fleet struct {
 	config  Config
 	log     hclog.Logger
 	running atomic.Bool
-	tasks   sync.WaitGroup // sessions, and what goes on when its caller has left
-	poked   chan struct{}  // there is something to save; of one
-	opened  chan struct{}  // closed when the records are loaded
+	door    *door.Door
+	tasks   sync.WaitGroup // what goes on when its caller has left
+	saver   *records.Saver
+	sealer  records.Sealer
+	opened  chan struct{} // closed when the records are loaded
 
-	mu         sync.Mutex // never held across anything that waits
-	open       bool       // the records are loaded, and Run has not ended
-	hosts      map[string]*host
-	order      []*host // the same, by id
-	runners    map[string]*record
-	all        []*record             // the same, and dropped ones
-	sorted     bool                  // all is in the order of the ids
-	dropped    int                   // how many in all are
-	placements map[string]*placement // by template; nil: anything anywhere
-	asks       map[string]*ask       // by template, the newest
-	rules      rules
-	level      uint64        // the most turns that a host has had, see choose
-	turns      uint64        // how often one was
-	scratch    []*host       // fit's
-	usual      time.Duration // that a launch takes until it is answered; 0: not known
-	changed    chan struct{} // closed and made anew at every change
-	unsaved    *batch
-	notes      []note // for the log, once the lock is given back
-	events     events
-	talk       map[string]*talk // by host
-
-	greeting map[*websocket.Conn]string // connections without their hello, and whose
-	waiting  map[string]int             // how many of them are the host's
+	mu      sync.Mutex // never held across anything that waits
+	open    bool       // the records are loaded, and Run has not ended
+	hosts   map[string]*host
+	order   []*host // the same, by id
+	runners map[string]*record
+	all     []*record // the same, and dropped ones
+	sorted  bool      // all is in the order of the ids
+	dropped int       // how many in all are
+	placer  *placement.Placer
+	changed chan struct{} // closed and made anew at every change
+	notes   []note        // for the log, once the lock is given back
+	events  events
+	talk    map[string]*talk // by host
 }
 
 // New makes a fleet. Until Run has loaded the records it knows nothing.
@@ -63,11 +57,15 @@ func New(config Config) (*Fleet, error) {
 		return nil, err
 	}
 	f := &Fleet{
-		config: config, log: config.Logger, poked: make(chan struct{}, 1), opened: make(chan struct{}),
-		hosts: map[string]*host{}, runners: map[string]*record{}, sorted: true, asks: map[string]*ask{}, changed: make(chan struct{}), unsaved: newBatch(),
-		greeting: map[*websocket.Conn]string{}, waiting: map[string]int{}, events: newEvents(), talk: map[string]*talk{},
-		rules: rules{overcommitCPU: config.OvercommitCPU, overcommitMemory: config.OvercommitMemory, isolated: slices.Clone(config.IsolatedRuntimes), patience: silentTimes * config.SlowAfter},
+		config: config, log: config.Logger, opened: make(chan struct{}),
+		hosts: map[string]*host{}, runners: map[string]*record{}, sorted: true, changed: make(chan struct{}),
+		events: newEvents(), talk: map[string]*talk{}, sealer: config.SealKey,
+		placer: placement.New(placement.Config{
+			OvercommitCPU: config.OvercommitCPU, OvercommitMemory: config.OvercommitMemory, IsolatedRuntimes: slices.Clone(config.IsolatedRuntimes),
+			SlowAfter: config.SlowAfter, RetryMin: config.RetryMin, RetryMax: config.RetryMax,
+		}),
 	}
+	f.door, f.saver = f.newDoor(), records.NewSaver(config.Store, f.kept, f.log)
 	for _, h := range config.Hosts {
 		f.host(h.ID).set(h)
 	}
@@ -85,10 +83,11 @@ func (f *Fleet) Run(ctx context.Context) error {
 		return fmt.Errorf("fleet: load records: %w", err)
 	}
 	var saver, teller sync.WaitGroup
-	saver.Go(func() { f.saveAll(ctx) })
+	saver.Go(func() { f.saver.Run(ctx) })
 	teller.Go(f.tellSessions)
 	f.tick(ctx)
 	f.stop()
+	f.door.Wait()
 	f.tasks.Wait()
 	saver.Wait()
 	close(f.events.end)
@@ -104,11 +103,12 @@ func (f *Fleet) load(ctx context.Context) error {
 	f.mu.Lock()
 	defer f.unlock()
 	for _, r := range records {
-		made := newRecord(r.Runner, f.host(r.Host), maps.Clone(r.Labels), share{CPU: r.CPU, Memory: r.Memory, GPUs: slices.Clone(r.GPUs)})
+		made := newRecord(r.Runner, f.host(r.Host), maps.Clone(r.Labels), placement.Share{CPU: r.CPU, Memory: r.Memory, GPUs: slices.Clone(r.GPUs)})
 		made.doomed, made.stored = r.Doomed, true
 		f.put(made)
 	}
 	f.open = true
+	f.door.Open()
 	close(f.opened)
 	f.notify()
 	return nil
@@ -121,9 +121,7 @@ func (f *Fleet) stop() {
 	f.mu.Lock()
 	defer f.unlock()
 	f.open = false
-	for conn := range f.greeting {
-		f.tasks.Go(func() { conn.Close() }) // may wait for a TLS alert
-	}
+	f.door.Close()
 	for _, h := range f.hosts {
 		if h.session != nil {
 			h.session.link.Bye(wire.ErrStopping)
@@ -192,8 +190,7 @@ func (f *Fleet) notify() {
 func (f *Fleet) host(id string) *host {
 	h := f.hosts[id]
 	if h == nil {
-		h = newHost(id, time.Now())
-		h.pass = f.level
+		h = newHost(id, f.placer.NewHost(), time.Now())
 		f.hosts[id] = h
 		at, _ := slices.BinarySearchFunc(f.order, id, byID)
 		f.order = slices.Insert(f.order, at, h)
@@ -227,8 +224,8 @@ func (f *Fleet) drop(r *record) {
 	}
 	r.touch()
 	if r.known() { // there may be room again
-		clear(r.host.exhausted)
+		r.host.place.Freed()
 	}
-	f.save(r.id)
+	f.saver.Save(r.id)
 	f.notify()
 }

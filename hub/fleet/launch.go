@@ -5,10 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/slipway-ci/slipway/backend"
+	"github.com/slipway-ci/slipway/hub/fleet/placement"
+	"github.com/slipway-ci/slipway/hub/fleet/records"
 	"github.com/slipway-ci/slipway/internal/wire"
 	"github.com/slipway-ci/slipway/provisioner"
 )
@@ -16,8 +17,8 @@ import (
 // launch is one Launch under way.
 type launch struct {
 	spec  *wire.Spec // with a credential, where there is one: it goes with the launch
-	ask   *ask
-	tried map[*host]bool
+	ask   *placement.Ask
+	tried map[string]bool // hosts, by id
 	// refusals is how many of them said that it can't be.
 	refusals int
 }
@@ -39,7 +40,7 @@ func (f *Fleet) Launch(ctx context.Context, spec backend.Spec) error {
 	if err != nil {
 		return fmt.Errorf("launch %s: %w", spec.ID, err)
 	}
-	l := &launch{spec: sent, tried: map[*host]bool{}}
+	l := &launch{spec: sent, tried: map[string]bool{}}
 	var last error
 	for {
 		r, err := f.assign(l)
@@ -56,7 +57,7 @@ func (f *Fleet) Launch(ctx context.Context, spec backend.Spec) error {
 		if !l.elsewhere(err) || ctx.Err() != nil {
 			return fmt.Errorf("launch %s: %w", spec.ID, err)
 		}
-		l.tried[r.host], last = true, err
+		l.tried[r.host.ID], last = true, err
 	}
 }
 
@@ -85,8 +86,8 @@ func (f *Fleet) sendable(ctx context.Context, spec backend.Spec) (*wire.Spec, er
 		return nil, err
 	case len(spec.GPUIDs) > 0:
 		return nil, fmt.Errorf("field GPUIDs is the fleet's to set: %w", backend.ErrInvalid)
-	case spec.Labels[LabelShare] != "":
-		return nil, fmt.Errorf("field Labels: %s is the fleet's to set: %w", LabelShare, backend.ErrInvalid)
+	case spec.Labels[records.LabelShare] != "":
+		return nil, fmt.Errorf("field Labels: %s is the fleet's to set: %w", records.LabelShare, backend.ErrInvalid)
 	case sent.Credential != nil || f.config.Credential == nil:
 		return sent, nil
 	}
@@ -109,20 +110,20 @@ func (f *Fleet) assign(l *launch) (*record, error) {
 		return nil, fmt.Errorf("the fleet is not running: %w", backend.ErrUnavailable)
 	}
 	now := time.Now()
-	l.ask = f.newAsk(l.spec)
+	l.ask = f.ask(l.spec)
 	r := f.runners[l.spec.ID]
 	var err error
 	switch {
 	case r == nil:
-		r, err = f.place(l, now)
+		r, err = f.assignNew(l, now)
 	case r.doomed || r.removal != nil:
 		err = fmt.Errorf("%w: it is to be removed from host %s", ErrOffline, r.host.name())
 	case !r.host.reachable():
 		err = fmt.Errorf("%w: %s, where it was sent before", ErrOffline, r.host.name())
-	case l.tried[r.host]:
+	case l.tried[r.host.ID]:
 		err = fmt.Errorf("host %s could not take it: %w", r.host.name(), backend.ErrUnavailable)
 	case !r.known() && !r.holds(): // nothing came of it before: it takes up room anew
-		err = f.replace(r, l, now)
+		err = f.assignAnew(r, l, now)
 	}
 	if err != nil {
 		return nil, err
@@ -135,58 +136,42 @@ func (f *Fleet) assign(l *launch) (*record, error) {
 	return r, nil
 }
 
-// place makes the record on the host whose turn it is.
-func (f *Fleet) place(l *launch, now time.Time) (*record, error) {
-	h, err := f.choose(l, now)
+// assignNew makes the record on the host whose turn it is.
+func (f *Fleet) assignNew(l *launch, now time.Time) (*record, error) {
+	chosen, err := f.placer.Choose(f.looks, l.ask, l.tried, now)
 	if err != nil {
 		return nil, err
 	}
-	r := newRecord(l.spec.ID, h, l.spec.Labels, shareOn(h, l.spec))
+	r := newRecord(l.spec.ID, f.hosts[chosen.ID], l.spec.Labels, chosen.Share(l.spec))
 	f.put(r)
 	return r, nil
 }
 
-// replace gives a launch that has made nothing its room on its host again.
-func (f *Fleet) replace(r *record, l *launch, now time.Time) error {
-	if v := f.rules.judge(r.host, l.ask, now); v.obstacle != "" {
-		return fmt.Errorf("host %s, where it was sent before, is %s: %w", r.host.name(), v.obstacle, backend.ErrExhausted)
+// assignAnew gives a launch that has made nothing its room on its host again.
+func (f *Fleet) assignAnew(r *record, l *launch, now time.Time) error {
+	look := r.host.look()
+	if _, obstacle := f.placer.Judge(look, l.ask, now); obstacle != "" {
+		return fmt.Errorf("host %s, where it was sent before, is %s: %w", r.host.name(), obstacle, backend.ErrExhausted)
 	}
-	r.share = shareOn(r.host, l.spec)
+	r.share = look.Share(l.spec)
 	return nil
-}
-
-// shareOn is what the runner will take up on the host, which has the room.
-func shareOn(h *host, spec *wire.Spec) share {
-	s := share{CPU: max(spec.CPU, 0), Memory: max(spec.Memory, 0)}
-	switch {
-	case spec.GPUs > 0:
-		s.GPUs = slices.Clone(h.freeGPUs()[:spec.GPUs])
-	case spec.GPUs < 0:
-		s.GPUs = h.freeGPUs()
-	}
-	return s
 }
 
 // frame is the launch as it is sent to the record's host. The lock is held.
 func (f *Fleet) frame(r *record, l *launch) (wire.Frame, error) {
-	runtime, ok := f.rules.runtime(r.host, l.ask)
+	runtime, ok := f.placer.Runtime(r.host.place, l.ask)
 	if !ok {
-		return wire.Frame{}, fmt.Errorf("host %s: %w: it is %s", r.host.name(), errNotSent, noRuntime)
+		return wire.Frame{}, fmt.Errorf("host %s: %w: it is %s", r.host.name(), errNotSent, placement.NoRuntime)
 	}
 	spec := *l.spec
-	spec.Runtime, spec.GPUIDs, spec.Labels = runtime, r.share.GPUs, f.sealed(r.host.ID, r.id, r.share.stamped(spec.Labels))
+	spec.Runtime, spec.GPUIDs, spec.Labels = runtime, r.share.GPUs, f.sealer.Seal(r.host.ID, r.id, records.Stamp(spec.Labels, r.share))
 	return wire.Frame{Type: wire.Launch, Spec: &spec}, nil
 }
 
-// decideWithin is how long a launch whose connection ended before the answer waits for
-// the agent to come back and say what became of it: an agent comes back in less, if
-// nothing is wrong with it.
-const decideWithin = 5 * time.Second
-
 // decide turns a launch that is uncertain, since the connection has ended, into what
-// the host's next full list says of it; without one it stays uncertain.
+// the host's next full list says of it; without one (Config.DecideWithin) it stays uncertain.
 func (f *Fleet) decide(ctx context.Context, r *record, uncertain error) error {
-	ctx, cancel := context.WithTimeout(ctx, decideWithin)
+	ctx, cancel := context.WithTimeout(ctx, f.config.DecideWithin)
 	defer cancel()
 	for {
 		f.mu.Lock()
@@ -210,10 +195,7 @@ func (f *Fleet) decide(ctx context.Context, r *record, uncertain error) error {
 
 // launchOn writes the record, then sends the launch, then waits for the answer.
 func (f *Fleet) launchOn(ctx context.Context, r *record, l *launch) error {
-	f.mu.Lock()
-	saved := f.save(r.id)
-	f.unlock()
-	if err := saved.wait(ctx); err != nil {
+	if err := f.saver.Save(r.id).Wait(ctx); err != nil {
 		err = fmt.Errorf("its record is not written: %w: %w", errNotSent, plain(err))
 		f.mu.Lock()
 		defer f.unlock()
@@ -247,26 +229,17 @@ func (f *Fleet) launchOn(ctx context.Context, r *record, l *launch) error {
 }
 
 // launched applies what came of one launch. The lock is held.
-func (f *Fleet) launched(r *record, a *ask, err error) {
+func (f *Fleet) launched(r *record, a *placement.Ask, err error) {
 	r.calls--
 	h, now := r.host, time.Now()
 	switch {
 	case err == nil || errors.Is(err, backend.ErrExists):
-		f.answered(now.Sub(r.asked))
+		f.placer.Answered(now.Sub(r.asked))
 		r.uncertain, r.absent = false, time.Time{}
 		if r.seen == nil {
 			r.seen = &wire.Runner{ID: r.id, Labels: r.labels, State: backend.Starting}
 		}
-		key := failureKey(a)
-		switch failing := h.failures[key]; {
-		case !failing.of(a):
-		case failing.crashed:
-			failing.probe = r
-		default:
-			delete(h.failures, key)
-		}
-		delete(h.exhausted, key)
-		h.havePrepared(a.kind)
+		h.place.Launched(a, r.id)
 	case backend.IsDefinite(err):
 		if h.session != nil && !errors.Is(err, errNotSent) {
 			f.fail(h, a, err, now)

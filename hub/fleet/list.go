@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/slipway-ci/slipway/backend"
+	"github.com/slipway-ci/slipway/hub/fleet/placement"
 	"github.com/slipway-ci/slipway/internal/wire"
 )
 
@@ -91,22 +92,34 @@ func (r *record) sight(lost bool) sight {
 	return sight{id: r.id, host: r.host.name(), labels: r.labels, seen: r.seen, observed: r.host.ready && r.seen != nil, lost: lost}
 }
 
+// state is what a listing tells: as last known of a host that is lost, where it had
+// ended.
+func (s *sight) state() backend.State {
+	switch {
+	case s.observed, s.lost && s.seen != nil && s.seen.State.Ended():
+		return s.seen.State
+	case s.lost:
+		return backend.Failed
+	}
+	return backend.Unknown
+}
+
 func (s *sight) tell() backend.Runner {
-	seen := wire.Runner{ID: s.id, State: backend.Unknown}
+	seen := wire.Runner{ID: s.id}
 	if s.seen != nil {
 		seen = *s.seen
 	}
 	told := seen.Backend(s.host)
-	told.Labels = maps.Clone(s.labels)
+	told.State, told.Labels = s.state(), maps.Clone(s.labels)
+	if told.ExitCode != nil {
+		told.ExitCode = new(*told.ExitCode)
+	}
 	switch {
 	case s.observed:
-		if told.ExitCode != nil {
-			told.ExitCode = new(*told.ExitCode)
-		}
-	case s.lost && !told.State.Ended():
-		told.State, told.Error, told.Finished = backend.Failed, HostLost, time.Time{}
 	case !s.lost:
-		told = backend.Runner{ID: told.ID, Labels: told.Labels, Host: told.Host, State: backend.Unknown, Created: told.Created}
+		told = backend.Runner{ID: told.ID, Labels: told.Labels, Host: told.Host, State: told.State, Created: told.Created}
+	case !seen.State.Ended():
+		told.Error, told.Finished = HostLost, time.Time{}
 	}
 	return told
 }
@@ -143,19 +156,20 @@ func (f *Fleet) Capacity(ctx context.Context, specs []backend.Spec) ([]int, erro
 	f.mu.Lock()
 	defer f.unlock()
 	now, room := time.Now(), make([]int, len(specs))
-	asks := make([]*ask, len(specs))
+	asks := make([]*placement.Ask, len(specs))
 	for i, s := range sent {
 		if s != nil {
-			asks[i] = f.newAsk(s)
+			asks[i] = f.ask(s)
 		}
 	}
-	for _, h := range f.order {
-		if closed(h) != "" || h.held() >= h.cap() {
+	for h := range f.looks {
+		if h.Closed() {
 			continue // for whatever is asked
 		}
 		for i, a := range asks {
 			if a != nil {
-				room[i] += f.rules.judge(h, a, now).room
+				n, _ := f.placer.Judge(h, a, now)
+				room[i] += n
 			}
 		}
 	}

@@ -1,64 +1,60 @@
 package fleet
 
+import (
+	"time"
+
+	"github.com/slipway-ci/slipway/hub/fleet/placement"
+	"github.com/slipway-ci/slipway/internal/wire"
+	"github.com/slipway-ci/slipway/provisioner"
+)
+
 // Placement is where the runners of one template may live.
-type Placement struct {
-	// Hosts are ids. Selector asks for labels: a host that has all of them is
-	// targeted too. Both empty: no host is.
-	Hosts    []string
-	Selector map[string]string
-	// PerHostMax bounds the template's runners on one host; 0: nothing but the
-	// host's own cap does.
-	PerHostMax int
-	// Isolated asks for a runtime that isolates, see Config.IsolatedRuntimes.
-	Isolated bool
-	// MinDiskFree is how many bytes must be free on a host's disk for a launch; a
-	// host that tells nothing of its disk is not chosen then. 0: no floor.
-	MinDiskFree int64
-}
+type Placement = placement.Rule
 
-// placement is a Placement made ready. Every host is looked at for every launch.
-type placement struct {
-	Placement
-	hosts    map[string]bool
-	selector []label
-}
-
-type label struct{ key, value string }
+// Verdict is why a host may get a runner of a template now, or may not.
+type Verdict = placement.Verdict
 
 // SetPlacements says where the templates may go: the key is what the label
 // provisioner.LabelTemplate holds. A template that is not in it goes nowhere, nor
 // does a runner without that label. Nil, as it is in the beginning: every host
 // takes every template. What runs stays where it is.
 func (f *Fleet) SetPlacements(placements map[string]Placement) {
-	var ready map[string]*placement
-	if placements != nil {
-		ready = make(map[string]*placement, len(placements))
-	}
-	for key, p := range placements {
-		made := &placement{Placement: p, hosts: map[string]bool{}}
-		for _, id := range p.Hosts {
-			made.hosts[id] = true
-		}
-		for k, v := range p.Selector {
-			made.selector = append(made.selector, label{k, v})
-		}
-		ready[key] = made
-	}
 	f.mu.Lock()
 	defer f.unlock()
-	f.placements = ready
+	f.placer.SetRules(placements)
 	f.notify()
 }
 
-// targets says whether the placement is for the host.
-func (p *placement) targets(h *host) bool {
-	if p.hosts[h.ID] {
-		return true
-	}
-	for _, want := range p.selector {
-		if have, ok := h.Labels[want.key]; !ok || have != want.value {
-			return false
+// Explain tells for each host, in the order of their ids, whether it may get a
+// runner of the template now, by the rules that a launch goes by. What a runner of
+// it needs is known from when Capacity, Prepare or Launch was last asked for one;
+// before that only its placement is looked at.
+func (f *Fleet) Explain(template string) []Verdict {
+	f.mu.Lock()
+	defer f.unlock()
+	return f.placer.Explain(f.looks, template, time.Now())
+}
+
+// ask is what a launch of the spec wants of a host. The lock is held.
+func (f *Fleet) ask(spec *wire.Spec) *placement.Ask {
+	return f.placer.Ask(spec.Labels[provisioner.LabelTemplate], spec)
+}
+
+// look is the host as placement sees it now.
+func (h *host) look() *placement.Host {
+	h.count()
+	p, s := h.place, h.session
+	p.ID, p.Name, p.Labels, p.MaxRunners, p.Cordoned = h.ID, h.name(), h.Labels, h.MaxRunners, h.Cordoned
+	p.Online, p.Ready, p.Blind = s != nil, h.ready, h.blind
+	p.NeedsUpdate, p.Listed = s != nil && s.needsUpdate, s != nil && s.listed
+	return p
+}
+
+// looks are all hosts so, in the order of their ids. The lock is held.
+func (f *Fleet) looks(yield func(*placement.Host) bool) {
+	for _, h := range f.order {
+		if !yield(h.look()) {
+			return
 		}
 	}
-	return len(p.selector) > 0
 }

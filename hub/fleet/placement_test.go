@@ -15,6 +15,7 @@ import (
 	"github.com/slipway-ci/slipway/backend"
 	"github.com/slipway-ci/slipway/backend/memory"
 	"github.com/slipway-ci/slipway/hub/fleet"
+	"github.com/slipway-ci/slipway/hub/fleet/records"
 )
 
 // of is a spec of that template.
@@ -163,7 +164,7 @@ func TestRoomInCPUAndMemory(t *testing.T) {
 		w.after(time.Second)
 		require.Zero(t, w.room(cpu))
 		require.Zero(t, w.room(mem))
-		require.NotContains(t, w.shown(first).Labels, fleet.LabelShare, "labels come back as they were")
+		require.NotContains(t, w.shown(first).Labels, records.LabelShare, "labels come back as they were")
 		require.True(t, w.nodes["a"].engine.Exit(first, 0))
 		w.after(time.Second)
 		require.Equal(t, 1, w.room(mem), "what has ended takes up nothing")

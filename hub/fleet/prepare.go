@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/slipway-ci/slipway/backend"
+	"github.com/slipway-ci/slipway/hub/fleet/placement"
 	"github.com/slipway-ci/slipway/internal/wire"
 )
 
@@ -95,31 +96,33 @@ func (f *Fleet) prepareAll(ctx context.Context, spec *wire.Spec) ([]*flight, err
 	if !f.open {
 		return nil, fmt.Errorf("the fleet is not running: %w", backend.ErrUnavailable)
 	}
-	a := f.newAsk(spec)
+	a := f.ask(spec)
 	var flights []*flight
-	counts := map[obstacle]int{}
+	counts := placement.Obstacles{}
 	for _, h := range f.order {
-		v := f.rules.judge(h, a, now)
-		if v.obstacle != "" && !v.obstacle.ofRoom() {
-			counts[v.obstacle]++
+		look := h.look()
+		if _, o := f.placer.Judge(look, a, now); o != "" && !o.OfRoom() {
+			counts[o]++
 			continue
 		}
-		flights = append(flights, f.prepareOn(ctx, h, a, spec, v.runtime))
+		runtime, _ := f.placer.Runtime(look, a)
+		flights = append(flights, f.prepareOn(ctx, h, a, spec, runtime))
 	}
 	if len(flights) == 0 {
-		return nil, fmt.Errorf("none of %d hosts can take it%s: %w", len(f.order), counted(counts), backend.ErrExhausted)
+		return nil, counts.Err()
 	}
 	return flights, nil
 }
 
 // prepareOn begins a Prepare on one host, or joins the one under way. It outlives
 // its callers: the next may join. The lock is held.
-func (f *Fleet) prepareOn(ctx context.Context, h *host, a *ask, spec *wire.Spec, runtime string) *flight {
-	if fl := h.preparing[a.kind]; fl != nil {
+func (f *Fleet) prepareOn(ctx context.Context, h *host, a *placement.Ask, spec *wire.Spec, runtime string) *flight {
+	if fl := h.preparing[a.Kind]; fl != nil {
 		return fl
 	}
 	fl := &flight{done: make(chan struct{})}
-	h.preparing[a.kind] = fl
+	h.preparing[a.Kind] = fl
+	h.place.Fetch(a)
 	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), f.config.PrepareTimeout)
 	sent := *spec
 	sent.ID, sent.Env, sent.Labels, sent.Runtime = "", nil, nil, runtime
@@ -138,27 +141,16 @@ func (f *Fleet) prepareOn(ctx context.Context, h *host, a *ask, spec *wire.Spec,
 }
 
 // prepared applies what came of a Prepare. The lock is held.
-func (f *Fleet) prepared(s *session, a *ask, fl *flight, err error) {
+func (f *Fleet) prepared(s *session, a *placement.Ask, fl *flight, err error) {
 	h := s.host
-	delete(h.preparing, a.kind)
+	delete(h.preparing, a.Kind)
 	if errors.Is(err, errors.ErrUnsupported) {
 		err = nil // nothing to fetch there
 	}
-	if h.session == s {
-		if err == nil {
-			h.havePrepared(a.kind)
-		} else {
-			delete(h.prepared, a.kind)
-			f.fail(h, a, err, time.Now())
-		}
+	h.place.Fetched(a, err == nil && h.session == s)
+	if err != nil && h.session == s {
+		f.fail(h, a, err, time.Now())
 	}
 	fl.err = err
 	close(fl.done)
-}
-
-// havePrepared notes that the host has what such runners need.
-func (h *host) havePrepared(kind string) {
-	if len(h.prepared) < mostKinds {
-		h.prepared[kind] = true
-	}
 }

@@ -3,7 +3,9 @@ package fleet
 import (
 	"time"
 
+	"github.com/slipway-ci/slipway/hub/fleet/placement"
 	"github.com/slipway-ci/slipway/internal/wire"
+	"github.com/slipway-ci/slipway/provisioner"
 )
 
 // record is what is known of one runner. Once a launch was sent, its id belongs
@@ -14,7 +16,7 @@ type record struct {
 	labels   map[string]string // nobody changes it
 	template string            // of the labels, as plane is
 	plane    string
-	share    share // of the host
+	share    placement.Share
 
 	calls     int          // launches that are not answered yet
 	asked     time.Time    // when the first of them was begun
@@ -25,6 +27,18 @@ type record struct {
 	doomed    bool         // to be removed as soon as its host is there
 	removal   *call        // the removal under way
 	dropped   bool         // there is no such record any more
+}
+
+// newRecord makes the record of a runner with those labels, which nobody changes
+// any more.
+func newRecord(id string, h *host, labels map[string]string, s placement.Share) *record {
+	r := &record{id: id, host: h, share: s}
+	r.label(labels)
+	return r
+}
+
+func (r *record) label(labels map[string]string) {
+	r.labels, r.template, r.plane = labels, labels[provisioner.LabelTemplate], labels[LabelPlane]
 }
 
 // touch has its host counted anew. It follows every change of what holds looks at,

@@ -15,7 +15,8 @@ import (
 // Remove is backend.Backend's. On a host that is away it is remembered, done
 // when the host returns, and answered with ErrOffline meanwhile. Of a host that
 // has been away for too long it is ErrLost, and not remembered: those runners are
-// told as ended, and who clears up what has ended must not end what may live.
+// told as ended, and who clears up what has ended must not end what may live; so too
+// for a moment after that host's return.
 func (f *Fleet) Remove(ctx context.Context, id string) error {
 	ctx, cancel := context.WithTimeout(ctx, f.config.CallTimeout)
 	defer cancel()
@@ -34,6 +35,10 @@ func (f *Fleet) Remove(ctx context.Context, id string) error {
 	}
 }
 
+// returnGrace is how long after the return of a lost host its runners are not removed:
+// who asks for it so soon may have decided by a list of before, as of one that ended.
+const returnGrace = 30 * time.Second
+
 func ended(err error) bool {
 	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
 }
@@ -43,25 +48,27 @@ func ended(err error) bool {
 func (f *Fleet) beginRemove(ctx context.Context, id string) (c *call, s *session, joined bool, err error) {
 	f.mu.Lock()
 	defer f.unlock()
-	r := f.runners[id]
+	r, now := f.runners[id], time.Now()
 	switch {
 	case !f.open:
 		return nil, nil, false, fmt.Errorf("the fleet is not running: %w", backend.ErrUnavailable)
 	case r == nil:
 		return nil, nil, false, nil
-	case f.lost(r.host, time.Now()):
+	case f.lost(r.host, now):
 		return nil, nil, false, fmt.Errorf("%w: %s: nothing is done before it returns or is removed", ErrLost, r.host.name())
+	case r.asked.Before(r.host.returned) && now.Sub(r.host.returned) < returnGrace:
+		return nil, nil, false, fmt.Errorf("%w until a moment ago: %s: look at its runners again", ErrLost, r.host.name())
 	case !r.host.reachable():
 		r.doomed = true
 		r.touch()
-		f.save(id)
+		f.saver.Save(id)
 		return nil, nil, false, fmt.Errorf("%w: %s: remembered, and done when it returns", ErrOffline, r.host.name())
 	}
 	s, joined = r.host.session, r.removal != nil
 	if c, err = f.removeOn(ctx, s, r); err != nil {
 		r.doomed = true
 		r.touch()
-		f.save(id)
+		f.saver.Save(id)
 		s.pokeChores()
 	}
 	return c, s, joined, err
@@ -89,7 +96,7 @@ func (f *Fleet) removed(s *session, r *record, err error) {
 	case s.ended: // nobody knows: it is done again when the host returns
 		r.doomed = true
 		r.touch()
-		f.save(r.id)
+		f.saver.Save(r.id)
 	}
 	f.notify()
 }

@@ -208,7 +208,7 @@ func TestBoundPairsOutliveTheHub(t *testing.T) {
 		} {
 			require.Equal(t, wire.Duplicated, p.farewell(), name)
 		}
-		require.Equal(t, "host-duplicated: with a", w.host("b").Problem)
+		require.Contains(t, w.host("b").Problem, "host-duplicated: with a")
 		require.Contains(t, w.host("a").Problem, "host-duplicated", "shown on both")
 		w.startAll()
 		require.Equal(t, "agent-a", w.host("a").Agent)

@@ -10,6 +10,7 @@ import (
 	"github.com/slipway-ci/slipway/backend"
 	"github.com/slipway-ci/slipway/backend/memory"
 	"github.com/slipway-ci/slipway/hub/fleet"
+	"github.com/slipway-ci/slipway/hub/fleet/records"
 	"github.com/slipway-ci/slipway/internal/wire"
 )
 
@@ -25,7 +26,7 @@ func TestAHubThatLostItsRecordsKnowsItsRunnersByTheirSeals(t *testing.T) {
 		w.after(2 * time.Second)
 		require.Equal(t, map[string]string{"template": "small"}, w.shown(id).Labels, "the seal is told in no listing")
 		_, onEngine := w.onEngine(id)
-		require.NotEmpty(t, onEngine.Labels[fleet.LabelSeal])
+		require.NotEmpty(t, onEngine.Labels[records.LabelSeal])
 
 		w.restart(sealing("key"))
 		w.startAll()
@@ -66,7 +67,7 @@ func TestASealVouchesForNothingElse(t *testing.T) {
 		p.sayFrame(wire.Frame{Type: wire.Changes, Epoch: p.epoch, Changes: &wire.Changed{Runners: []wire.Runner{{ID: id, Labels: spec.Labels, State: backend.Running}}}})
 		w.after(time.Second)
 		require.Empty(t, w.list(), "it is of another host")
-		other := map[string]string{"template": "large", fleet.LabelSeal: spec.Labels[fleet.LabelSeal]}
+		other := map[string]string{"template": "large", records.LabelSeal: spec.Labels[records.LabelSeal]}
 		told("other labels", id, other)
 		told("no seal", id, map[string]string{"template": "small"})
 	})

@@ -13,10 +13,8 @@ import (
 	"github.com/slipway-ci/slipway/tokens"
 )
 
-const (
-	sendQueue   = 256  // frames that may wait for a slow agent
-	mostPending = 1024 // requests that an agent may leave unanswered
-)
+// mostPending is how many requests an agent may leave unanswered.
+const mostPending = 1024
 
 // session is one connection of one host. It dies whole. The fleet's lock guards
 // what is below the link.
@@ -215,8 +213,8 @@ func (s *session) take(f wire.Frame) error {
 // takeFacts takes in what is different about the host.
 func (s *session) takeFacts(facts wire.HostFacts) {
 	h, f := s.host, s.fleet
-	h.facts = facts
-	clear(h.exhausted)
+	h.place.Facts = facts
+	h.place.Freed()
 	f.emit(SessionEvent{Kind: FactsTold, Host: h.ID, Epoch: s.epoch, Facts: facts})
 	f.notify()
 }

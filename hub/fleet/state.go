@@ -23,8 +23,9 @@ type HostState struct {
 	Ready bool
 	// NeedsUpdate: its agent's version is too far from ours.
 	NeedsUpdate bool
-	// Lost: it has been away for longer than Config.LostAfter.
-	Lost bool
+	// Pending: its agent was never there. Lost: it has been away for longer than
+	// Config.LostAfter.
+	Pending, Lost bool
 	// Problem says what is wrong, beginning with a word; empty where nothing is.
 	Problem string
 	// BackingOff is why kinds of runners wait there.
@@ -32,7 +33,8 @@ type HostState struct {
 	// Epoch counts the host's connections.
 	Epoch uint64
 	// Agent, Engine and Version are as the agent told them last: Host has the pair
-	// that is set. The disk in Facts is that of the newest usage.
+	// that is set. The disk in Facts is that of the newest usage. Of a host that is
+	// not online Facts and Cap are as last known, be it from before this hub started.
 	Agent, Engine, Version string
 	Facts                  Facts
 	// Usage is how busy it was at UsageAt; zero: that was not told on this
@@ -46,6 +48,10 @@ type HostState struct {
 // ProblemDuplicated is the first word of the problem of hosts that share an
 // engine, and of one that has two.
 const ProblemDuplicated = "host-duplicated"
+
+// untangle is what to do about two hosts that tell one engine: which of them tells
+// the truth, nobody but a person can know.
+const untangle = "the one that is not that machine is to be revoked (slipway hosts revoke) or removed, and the other is let in"
 
 // conflictShown is how long a conflict is shown after it was last seen: agents
 // that are turned away come again in less.
@@ -75,29 +81,25 @@ func (f *Fleet) Host(id string) (HostState, bool) {
 }
 
 func (f *Fleet) state(h *host, conflict string, now time.Time) HostState {
+	look := h.look()
 	st := HostState{
-		Host: h.Host, Cap: h.cap(), Held: h.held(), Online: h.session != nil, Since: h.since, Ready: h.ready,
-		NeedsUpdate: h.session != nil && h.session.needsUpdate, Lost: f.lost(h, now), Epoch: h.epoch,
+		Host: h.Host, Cap: look.Cap(), Held: look.Load.Held, Online: h.session != nil, Since: h.since, Ready: h.ready,
+		NeedsUpdate: h.session != nil && h.session.needsUpdate, Pending: h.session == nil && h.pending(), Lost: f.lost(h, now), Epoch: h.epoch,
 		Agent: h.agent, Engine: h.engine, Version: h.version,
-		Facts: h.facts, Usage: h.usage, UsageAt: h.usageAt, FreeGPUs: h.freeGPUs(),
+		Facts: ownFacts(look.Facts), Usage: h.usage, UsageAt: h.usageAt, FreeGPUs: look.FreeGPUs(), BackingOff: look.Reasons(now),
 	}
 	st.Name, st.Labels = h.name(), maps.Clone(h.Labels)
-	st.Facts.Hints, st.Facts.Runtimes, st.Facts.GPUs = maps.Clone(h.facts.Hints), slices.Clone(h.facts.Runtimes), slices.Clone(h.facts.GPUs)
-	for _, failing := range h.failures {
-		if now.Before(failing.until) {
-			st.BackingOff = append(st.BackingOff, failing.reason)
-		}
-	}
-	slices.Sort(st.BackingOff)
 	switch {
 	case conflict == h.ID:
-		st.Problem = ProblemDuplicated + ": it was told with another agent or engine than it is bound to"
+		st.Problem = ProblemDuplicated + ": it was told with another agent or engine than it is bound to: if that is meant, enrol it anew (slipway hosts reenrol)"
 	case conflict != "":
-		st.Problem = ProblemDuplicated + ": with " + f.nameOf(conflict)
+		st.Problem = fmt.Sprintf("%s: with %s, whose agent tells the same engine: %s", ProblemDuplicated, f.nameOf(conflict), untangle)
 	case st.NeedsUpdate:
 		st.Problem = "needs-update: agent " + cmp.Or(h.version, "of an unknown version")
 	case h.blind != "" && st.Online:
 		st.Problem = "blind: " + tokens.Redact(h.blind)
+	case st.Pending:
+		st.Problem = "pending: its agent has not been here yet"
 	case st.Lost:
 		st.Problem = HostLost
 	case !st.Online:
@@ -178,7 +180,6 @@ func (f *Fleet) Forget(id string, force bool) error {
 	}
 	delete(f.hosts, id)
 	f.order = slices.DeleteFunc(f.order, func(other *host) bool { return other == h })
-	f.scratch = nil
 	f.notify()
 	return nil
 }

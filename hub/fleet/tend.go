@@ -71,20 +71,10 @@ func (s *session) toldStats(err error) {
 	}
 	h.usage, h.usageAt = *usage, time.Now()
 	if usage.Disk.Total > 0 {
-		had := h.facts.Disk
-		h.facts.Disk = usage.Disk
-		f.crossed(had.Free, usage.Disk.Free)
+		if f.placer.FloorBetween(h.place.Facts.Disk.Free, usage.Disk.Free) {
+			f.notify() // there is room again, or none any more
+		}
+		h.place.Facts.Disk = usage.Disk
 	}
 	f.emit(SessionEvent{Kind: StatsTold, Host: h.ID, Epoch: s.epoch, Usage: *usage})
-}
-
-// crossed wakes those who wait for room when a disk floor is met again, or is not
-// any more.
-func (f *Fleet) crossed(had, have int64) {
-	for _, p := range f.placements {
-		if floor := p.MinDiskFree; floor > 0 && (had < floor) != (have < floor) {
-			f.notify()
-			return
-		}
-	}
 }

@@ -19,6 +19,9 @@ var (
 	_ backend.Blamer   = (*View)(nil)
 )
 
+// LabelPlane is the label by which a View knows its own runners.
+const LabelPlane = "control-plane"
+
 // View is a Fleet as one of several loops over it sees it: with its own runners,
 // and those alone. Hosts, their caps and their back-offs are shared.
 type View struct {

@@ -1,13 +1,11 @@
 package hosts
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"math"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -18,38 +16,27 @@ import (
 
 	"github.com/slipway-ci/slipway/hub/fleet"
 	"github.com/slipway-ci/slipway/hub/store"
+	"github.com/slipway-ci/slipway/internal/crashtest"
 )
 
-// crashFolder names the data folder to a child that is to be killed.
-const crashFolder = "SLIPWAY_TEST_HOSTS_CRASH_FOLDER"
-
-// childMain saves records, four at a time, until it is killed, and says on stdout
-// which, a line each, after Save returned.
-func childMain(dir string) {
+// saveUntilKilled saves records, four at a time, and promises them after Save returned.
+func saveUntilKilled(dir string) {
 	ctx := context.Background()
 	s, err := store.Open(ctx, store.Config{Dir: dir})
-	exitOn(err)
+	crashtest.Must(err)
 	r, err := New(ctx, Config{Store: s})
-	exitOn(err)
+	crashtest.Must(err)
 	records := r.Records()
 	for n := 0; ; n++ {
 		var put []fleet.Record
-		var ids []string
+		var ids []any
 		for range 4 {
 			id := newID()
 			ids = append(ids, id)
 			put = append(put, fleet.Record{Runner: id, Host: "h", Labels: map[string]string{"n": fmt.Sprint(n)}, Doomed: n%2 == 0})
 		}
-		exitOn(records.Save(ctx, put, nil))
-		_, err = fmt.Println(strings.Join(ids, " "))
-		exitOn(err)
-	}
-}
-
-func exitOn(err error) {
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "child:", err)
-		os.Exit(1)
+		crashtest.Must(records.Save(ctx, put, nil))
+		crashtest.Say(ids...)
 	}
 }
 
@@ -60,7 +47,7 @@ func TestRecordsSurviveAKill(t *testing.T) {
 	require.NoError(t, os.CopyFS(dir, os.DirFS(migrated)))
 	var promised []string
 	for range 5 {
-		promised = append(promised, runAndKill(t, dir, 5+rand.IntN(40))...)
+		promised = append(promised, crashtest.Kill(t, dir, 5+rand.IntN(40))...)
 	}
 	w := openWorld(t, dir)
 	records, err := w.Records().Load(t.Context())
@@ -78,34 +65,6 @@ func TestRecordsSurviveAKill(t *testing.T) {
 		}
 	}
 	t.Logf("%d records kept, %d promised", len(kept), 4*len(promised))
-}
-
-// runAndKill starts a child, kills it when it has said so many lines, and returns
-// all its whole lines.
-func runAndKill(t *testing.T, dir string, kill int) (lines []string) {
-	t.Helper()
-	child := exec.Command(os.Args[0], "-test.run=^$")
-	child.Env = append(os.Environ(), crashFolder+"="+dir)
-	var stderr strings.Builder
-	child.Stderr = &stderr
-	out, err := child.StdoutPipe()
-	require.NoError(t, err)
-	require.NoError(t, child.Start())
-	defer func() { _ = child.Process.Kill() }()
-	reader := bufio.NewReader(out)
-	for {
-		line, err := reader.ReadString('\n')
-		if err != nil {
-			break // what is cut was not promised
-		}
-		if lines = append(lines, strings.TrimSuffix(line, "\n")); len(lines) == kill {
-			require.NoError(t, child.Process.Kill())
-		}
-	}
-	_ = child.Wait()
-	require.Empty(t, stderr.String())
-	require.GreaterOrEqual(t, len(lines), kill)
-	return lines
 }
 
 // TestARecordIsOnDiskWhenSaveReturns copies the files the moment Save returns, with

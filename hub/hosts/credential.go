@@ -141,14 +141,19 @@ func (r *Registry) RotateToken(ctx context.Context, nameOrID string) error {
 }
 
 // Revoke ends a host's credentials and invitations: its agent is refused until the
-// host is enrolled anew. Its runners go on. ErrNotFound: there is no such host.
+// host is enrolled anew. Its runners go on. Its engine is not its own any more: the
+// machine that truly has that one may be another host. ErrNotFound: there is no such
+// host.
 func (r *Registry) Revoke(ctx context.Context, nameOrID string) error {
 	var h Host
 	err := r.write(ctx, func(t *tx) (err error) {
 		if h, err = t.find(nameOrID); err != nil {
 			return err
 		}
-		for _, query := range []string{`DELETE FROM host_credentials WHERE host_id = ?`, `DELETE FROM host_enrolments WHERE host_id = ?`} {
+		for _, query := range []string{
+			`DELETE FROM host_credentials WHERE host_id = ?`, `DELETE FROM host_enrolments WHERE host_id = ?`,
+			`UPDATE hosts SET engine = '' WHERE id = ?`,
+		} {
 			if _, err := t.Exec(query, h.ID); err != nil {
 				return err
 			}
@@ -159,6 +164,7 @@ func (r *Registry) Revoke(ctx context.Context, nameOrID string) error {
 	if err != nil {
 		return failed("revoke host", nameOrID, err)
 	}
+	r.applied(ctx, h.ID)
 	r.sendAway(ctx, h)
 	return nil
 }

@@ -151,14 +151,10 @@ func (r *Registry) end(ctx context.Context, h Host, runners []string) {
 		return
 	}
 	if f != nil {
-		if listing, err := f.List(ctx); err == nil {
-			runners = slices.Clone(runners)
-			for _, seen := range listing.Runners {
-				if !seen.State.HoldsSlot() {
-					runners = slices.DeleteFunc(runners, func(id string) bool { return id == seen.ID })
-				}
-			}
-		}
+		runners = slices.DeleteFunc(slices.Clone(runners), func(id string) bool {
+			seen, _, known := f.Runner(ctx, id)
+			return known && seen.State.Ended()
+		})
 	}
 	if len(runners) == 0 {
 		return

@@ -88,7 +88,7 @@ func (t *tx) find(nameOrID string) (Host, error) {
 func (h Host) setting() fleet.Host {
 	return fleet.Host{
 		ID: h.ID, Name: h.Name, MaxRunners: h.MaxRunners, Cordoned: h.Cordoned || h.Draining,
-		Labels: h.Labels, Agent: h.Agent, Engine: h.Engine,
+		Labels: h.Labels, Agent: h.Agent, Engine: h.Engine, LastSeen: h.LastSeenAt, LastFacts: h.Facts,
 	}
 }
 

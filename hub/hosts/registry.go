@@ -24,8 +24,8 @@ type Fleet interface {
 	SetHost(host fleet.Host) error
 	// Forget discards a host with its records.
 	Forget(id string, force bool) error
-	// List tells what runs.
-	List(ctx context.Context) (backend.Listing, error)
+	// Runner is one runner as it is known, and the id of its host.
+	Runner(ctx context.Context, id string) (r backend.Runner, hostID string, ok bool)
 	// RotateToken has a host's agent make a new credential.
 	RotateToken(ctx context.Context, host string) (next tokens.Digest, err error)
 	// Reconnect ends a host's connection; its agent comes back at once.

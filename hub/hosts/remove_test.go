@@ -9,6 +9,7 @@ import (
 	"github.com/slipway-ci/slipway/hub/fleet"
 	"github.com/slipway-ci/slipway/hub/queue"
 	"github.com/slipway-ci/slipway/hub/queue/grant"
+	"github.com/slipway-ci/slipway/hub/queue/plane"
 	"github.com/slipway-ci/slipway/tokens"
 )
 
@@ -174,7 +175,7 @@ func TestALaunchThatIsTooLateIsRevoked(t *testing.T) {
 	require.NoError(t, w.Remove(ctx, "a", 0, true))
 	job, err := w.queue.Submit(ctx, queue.JobSpec{Labels: []string{"a"}, Run: "true"})
 	require.NoError(t, err)
-	plane, err := w.queue.ControlPlane(ctx, queue.ControlPlaneConfig{RunnerURL: "http://a"})
+	plane, err := plane.New(ctx, w.queue, plane.Config{RunnerURL: "http://a"})
 	require.NoError(t, err)
 	self, err := plane.Identify(ctx)
 	require.NoError(t, err)

@@ -171,7 +171,7 @@ func (t *tx) pair(h *Host, s Sighting) (moved bool, err error) {
 	if s.Agent != "" && h.Agent == "" {
 		h.Agent, moved = s.Agent, true
 	}
-	if s.Engine == "" || s.Engine == h.Engine {
+	if s.Engine == "" || s.Engine == h.Engine || !h.Enrolled { // revoked meanwhile
 		return moved, nil
 	}
 	other, found, err := store.One(t.Tx, store.Value[string], `SELECT name FROM hosts WHERE engine = ? AND id <> ? AND removed_at IS NULL`, s.Engine, h.ID)
@@ -250,6 +250,7 @@ func (r *Registry) forget(id string) {
 	delete(r.seen, id)
 	delete(r.asked, id)
 	delete(r.ending, id)
+	delete(r.retiring, id)
 }
 
 // freshen adds what is newer in memory.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/slipway-ci/slipway/hub/fleet"
 	"github.com/slipway-ci/slipway/hub/store"
+	"github.com/slipway-ci/slipway/tokens"
 )
 
 func facts(free int64, runtimes ...string) *fleet.Facts {
@@ -58,7 +59,7 @@ func TestSightingsAreKept(t *testing.T) {
 // A thousand agents that beat, tell their disks and come back must not write each
 // time.
 func TestHeartbeatsCostNoWrite(t *testing.T) {
-	const n = 1000
+	const n = 200
 	w := newWorld(t)
 	ctx := t.Context()
 	ids := make([]string, n)
@@ -68,7 +69,12 @@ func TestHeartbeatsCostNoWrite(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			ids[i] = h.ID
+			if ids[i] = h.ID; i < 20 {
+				err = t.setCredential(h.ID, tokens.New(tokens.Agent).Digest())
+			}
+			if err != nil {
+				return err
+			}
 		}
 		return nil
 	}))
@@ -192,4 +198,43 @@ func TestSessionsAreTold(t *testing.T) {
 	require.Equal(t, []string{"runsc"}, seen.Facts.Runtimes)
 	require.Equal(t, fleet.Disk{Free: 3, Total: 9}, seen.Facts.Disk)
 	require.Equal(t, []string{"host-online host/a", "host-offline host/a"}, w.told()[2:])
+}
+
+// An engine that a host has claimed is free for the true one when the liar is revoked,
+// and what its agent said on the way does not take it again.
+func TestARevokedHostHasNoEngine(t *testing.T) {
+	w := newWorld(t)
+	ctx := t.Context()
+	liar, _ := w.enrolled("liar")
+	honest, _ := w.enrolled("true")
+	require.NoError(t, w.Seen(ctx, liar.ID, Sighting{Agent: liar.Agent, Engine: "ENG:1"}))
+	require.Equal(t, "ENG:1", w.fleet.told(liar.ID).Engine)
+	require.ErrorIs(t, w.Seen(ctx, honest.ID, Sighting{Agent: honest.Agent, Engine: "ENG:1"}), ErrDuplicated)
+
+	require.NoError(t, w.Revoke(ctx, "liar"))
+	require.Empty(t, w.fleet.told(liar.ID).Engine, "the fleet is told")
+	w.forget(liar.ID) // as after a restart
+	late := Sighting{Agent: liar.Agent, Engine: "ENG:1", Facts: facts(1, "late")}
+	require.NoError(t, w.Seen(ctx, liar.ID, late))
+	require.NoError(t, w.Seen(ctx, honest.ID, Sighting{Agent: honest.Agent, Engine: "ENG:1"}))
+	require.Equal(t, "ENG:1", w.fleet.told(honest.ID).Engine)
+
+	_, i, err := w.Reenrol(ctx, "liar", ReenrolSpec{})
+	require.NoError(t, err)
+	_, err = w.Enrol(ctx, i.Token, liar.Agent, tokens.New(tokens.Agent).Digest())
+	require.NoError(t, err)
+	require.NoError(t, w.Seen(ctx, liar.ID, Sighting{Agent: liar.Agent, Engine: "ENG:2"}))
+	require.Equal(t, "ENG:2", w.fleet.told(liar.ID).Engine, "enrolled anew it has one again")
+}
+
+// What the fleet shows of a host that is away after a restart comes from here.
+func TestTheFleetIsToldWhatWasLastKnown(t *testing.T) {
+	w := newWorld(t)
+	h, _ := w.enrolled("a")
+	require.True(t, w.fleet.told(h.ID).LastSeen.IsZero(), "it was never there")
+	require.NoError(t, w.Seen(t.Context(), h.ID, Sighting{Agent: h.Agent, Engine: "ENG:1", Facts: facts(5, "runc")}))
+	w = w.reopen()
+	told := w.fleet.told(h.ID)
+	require.False(t, told.LastSeen.IsZero())
+	require.Equal(t, *facts(5, "runc"), told.LastFacts)
 }

@@ -15,13 +15,12 @@ import (
 	"github.com/slipway-ci/slipway/hub/fleet"
 	"github.com/slipway-ci/slipway/hub/queue"
 	"github.com/slipway-ci/slipway/hub/store"
+	"github.com/slipway-ci/slipway/internal/crashtest"
 	"github.com/slipway-ci/slipway/tokens"
 )
 
 func TestMain(m *testing.M) {
-	if dir := os.Getenv(crashFolder); dir != "" {
-		childMain(dir)
-	}
+	crashtest.Child(saveUntilKilled)
 	dir, err := os.MkdirTemp("", "hosts-test-*")
 	if err != nil {
 		panic(err)
@@ -35,7 +34,7 @@ func TestMain(m *testing.M) {
 	}
 	migrated = dir
 	// Each check of a state machine has a data folder of its own, on a real disk.
-	if err := flag.Set("rapid.checks", "6"); err != nil {
+	if err := flag.Set("rapid.checks", "4"); err != nil {
 		panic(err)
 	}
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
@@ -225,10 +224,15 @@ func (f *fakeFleet) Forget(id string, force bool) error {
 	return nil
 }
 
-func (f *fakeFleet) List(context.Context) (backend.Listing, error) {
+func (f *fakeFleet) Runner(_ context.Context, id string) (r backend.Runner, hostID string, ok bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return backend.Listing{Began: time.Now(), Runners: f.listing}, nil
+	for _, r := range f.listing {
+		if r.ID == id {
+			return r, "", true
+		}
+	}
+	return backend.Runner{}, "", false
 }
 
 func (f *fakeFleet) RotateToken(_ context.Context, host string) (tokens.Digest, error) {

@@ -74,8 +74,8 @@ func New(cfg Config) (*Store, error) {
 
 // Key names the log of one attempt of a job.
 type Key struct {
-	Job     string
-	Attempt int
+	Job     string // its id
+	Attempt int    // 1 for the first
 }
 
 func (s *Store) lock(job string) *sync.RWMutex {

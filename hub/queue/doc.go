@@ -2,22 +2,25 @@
 // what became of it, in the SQLite file of package store.
 //
 // A job goes queued → reserved → launched → running → one of the final states:
+// it is promised to a provisioner that has room, which launches a runner for it,
+// which claims it; from then on it hangs on the runner's lease. A promise that
+// expires, and a runner that ends without having claimed, put the job back.
 //
-//   - Poll promises (reserves) waiting jobs to a provisioner that has room; which
-//     ones, package grant decides;
-//   - the provisioner mints runners for the promise (Mint, MintTokens) and
-//     launches them (Attach, Report); a promise that expires, and a runner that
-//     ends without having claimed, put the job back;
-//   - the runner introduces itself (Exchange, Enrol, Register) and claims one
-//     job (Claim). From then on the job hangs on the runner's lease alone: Renew
-//     keeps it, Finish ends it with a result, and a lease that is not renewed
-//     ends as Run decides, LeaseTTL + LeaseGrace after the last renewal.
+// Queue is the door to its rooms, one for each of those who come to it:
 //
-// The methods are the domain; the HTTP of the Shipfox API is package shipfoxapi
-// beside this one, and ControlPlane is the same domain for a loop in this process.
-// Subscribe tells when to look again: nothing here polls.
+//   - jobs: who has something to run submits it, follows it, cancels it;
+//   - dispatch: provisioners poll, mint, and report what became of their runners
+//     (package grant decides who gets what);
+//   - lease: runners introduce themselves, claim one job, and keep it by renewing
+//     their lease (package leasebook);
+//   - access: the bearer tokens of all of them, and the roles of people.
 //
-// It is a large package since all of it is steps of one transaction (tx) over one
-// schema: a runner that ends gives back its unit, its job, and perhaps its lease,
-// and the job goes to the next runner, all at once or not at all.
+// Beneath the rooms is the ledger: the tables, and the moves between their states.
+// Each thing that happens is one transaction of such moves, so it happens in all
+// rooms at once or not at all. Package topic tells when to look again: nothing
+// here polls.
+//
+// The HTTP of the Shipfox API is package shipfoxapi beside this one, and package
+// plane is the same domain for a loop in this process. The names of the rooms that
+// callers need are names of this package too.
 package queue

@@ -1,4 +1,4 @@
-package queue
+package queue_test
 
 import (
 	"testing"
@@ -7,37 +7,29 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/slipway-ci/slipway/hub/store"
+	"github.com/slipway-ci/slipway/hub/queue"
+	"github.com/slipway-ci/slipway/hub/queue/queuetest"
 )
-
-func (w *world) count(query string) (n int) {
-	w.t.Helper()
-	require.NoError(w.t, w.read(w.t.Context(), func(tx *tx) (err error) {
-		n, _, err = store.One(tx.Tx, store.Value[int], `SELECT count(*) FROM `+query)
-		return err
-	}))
-	return n
-}
 
 func TestWhatIsOfNoUseIsSweptAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
-		w.run()
-		p := w.provisioner(GenerationHead)
-		report := func(id string, state RunnerState) {
-			_, _, err := w.Report(t.Context(), p, []RunnerEvent{{ProviderID: id, Labels: []string{"a"}, State: state, At: time.Now()}})
+		w := queuetest.New(t)
+		w.Start()
+		p := w.Provisioner(queue.GenerationHead)
+		report := func(id string, state queue.RunnerState) {
+			_, _, err := w.Report(t.Context(), p, []queue.RunnerEvent{{ProviderID: id, Labels: []string{"a"}, State: state, At: time.Now()}})
 			require.NoError(t, err)
 		}
-		w.submit("a")
-		job := w.submit("a")
-		reservation := w.poll(p, 2, "a").Reservations[0].ID
-		_, _, _ = w.enrolled(p, reservation, "ended", "a")
-		_, _, activation := w.enrolled(p, reservation, "busy", "a")
-		report("ended", RunnerFailed)
-		claim := w.claimed(activation, true, "a")
+		w.Add("a")
+		job := w.Add("a")
+		reservation := w.Look(p, 2, "a").Reservations[0].ID
+		_, _, _ = w.Enrolled(p, reservation, "ended", "a")
+		_, _, activation := w.Enrolled(p, reservation, "busy", "a")
+		report("ended", queue.RunnerFailed)
+		claim := w.Claimed(activation, true, "a")
 		require.Equal(t, job.ID, claim.JobID)
-		_, _, _ = w.enrolled(p, "", "forgotten", "b")
-		require.Equal(t, 3, w.count("runners"))
+		_, _, _ = w.Enrolled(p, "", "forgotten", "b")
+		require.Equal(t, 3, w.Count("runners"))
 
 		renew := func(d time.Duration) {
 			for began := time.Now(); time.Since(began) < d; {
@@ -49,14 +41,14 @@ func TestWhatIsOfNoUseIsSweptAway(t *testing.T) {
 			synctest.Wait()
 		}
 		renew(30 * time.Minute)
-		require.Equal(t, 1, w.count("reservations"), "late requests still get the right answer")
+		require.Equal(t, 1, w.Count("reservations"), "late requests still get the right answer")
 		time.Sleep(26 * time.Hour)
 		synctest.Wait()
-		require.Zero(t, w.count("reservations"))
-		require.Zero(t, w.count("tokens WHERE kind IN ('rbt', 'rcs', 'rat')"))
-		require.Equal(t, 1, w.count("tokens WHERE kind = 'pt'"), "tokens that people made stay")
-		require.Zero(t, w.count("runners WHERE provider_runner_id = 'ended'"))
-		require.Equal(t, 2, w.count("runners WHERE state = 'terminated' AND reason = 'never heard of again'"))
-		require.Equal(t, 2, w.count("jobs"), "jobs are for retention to delete")
+		require.Zero(t, w.Count("reservations"))
+		require.Zero(t, w.Count("tokens WHERE kind IN ('rbt', 'rcs', 'rat')"))
+		require.Equal(t, 1, w.Count("tokens WHERE kind = 'pt'"), "tokens that people made stay")
+		require.Zero(t, w.Count("runners WHERE provider_runner_id = 'ended'"))
+		require.Equal(t, 2, w.Count("runners WHERE state = 'terminated' AND reason = 'never heard of again'"))
+		require.Equal(t, 2, w.Count("jobs"), "jobs are for retention to delete")
 	})
 }

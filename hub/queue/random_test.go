@@ -1,4 +1,4 @@
-package queue
+package queue_test
 
 import (
 	"context"
@@ -13,8 +13,11 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/slipway-ci/slipway/hub/queue"
 	"github.com/slipway-ci/slipway/hub/queue/grant"
-	"github.com/slipway-ci/slipway/hub/store"
+	"github.com/slipway-ci/slipway/hub/queue/ledger"
+	"github.com/slipway-ci/slipway/hub/queue/plane"
+	"github.com/slipway-ci/slipway/hub/queue/queuetest"
 	"github.com/slipway-ci/slipway/provisioner"
 	"github.com/slipway-ci/slipway/template"
 	"github.com/slipway-ci/slipway/tokens"
@@ -42,17 +45,18 @@ func TestRandomHistories(t *testing.T) {
 
 // history is one random history.
 type history struct {
-	*world
+	*queuetest.World
 	rand     *rand.Rand
-	plane    *ControlPlane
-	older    Provisioner
-	grants   []Reservation // of the plane
-	oldGrant []Reservation // of the older provisioner
+	plane    *plane.ControlPlane
+	self     queue.Provisioner // of the plane
+	older    queue.Provisioner
+	grants   []queue.Reservation // of the plane
+	oldGrant []queue.Reservation // of the older provisioner
 	runners  []*actor
 	retired  map[string]bool
 	jobs     []string
 	leases   map[string]string // the newest lease token of each job
-	finals   map[string]State
+	finals   map[string]queue.State
 	stopRun  func()
 }
 
@@ -66,10 +70,10 @@ type actor struct {
 
 func newHistory(t *testing.T, seed int64) *history {
 	h := &history{
-		world: newWorld(t), rand: rand.New(rand.NewPCG(uint64(seed), 1)),
-		retired: map[string]bool{}, leases: map[string]string{}, finals: map[string]State{},
+		World: queuetest.New(t), rand: rand.New(rand.NewPCG(uint64(seed), 1)),
+		retired: map[string]bool{}, leases: map[string]string{}, finals: map[string]queue.State{},
 	}
-	h.older = h.provisioner(GenerationERT)
+	h.older = h.Provisioner(queue.GenerationERT)
 	h.open()
 	t.Cleanup(func() { h.stopRun() })
 	return h
@@ -77,10 +81,10 @@ func newHistory(t *testing.T, seed int64) *history {
 
 // open makes what lives as long as one process of the hub.
 func (h *history) open() {
-	plane, err := h.ControlPlane(h.t.Context(), ControlPlaneConfig{RunnerURL: "http://a"})
-	require.NoError(h.t, err)
-	h.plane = plane
-	ctx, cancel := context.WithCancel(h.t.Context())
+	plane, err := plane.New(h.T.Context(), h.Queue, plane.Config{RunnerURL: "http://a"})
+	require.NoError(h.T, err)
+	h.plane, h.self = plane, queuetest.Self(h.T, plane)
+	ctx, cancel := context.WithCancel(h.T.Context())
 	done := make(chan struct{})
 	go func() { defer close(done); _ = h.Run(ctx) }()
 	h.stopRun = func() { cancel(); <-done }
@@ -124,31 +128,31 @@ func (h *history) someLabels() []string {
 }
 
 func (h *history) submitOne() {
-	job, err := h.Submit(h.t.Context(), JobSpec{Labels: h.someLabels(), Run: "true", Retries: h.rand.IntN(2)})
-	require.NoError(h.t, err)
+	job, err := h.Submit(h.T.Context(), queue.JobSpec{Labels: h.someLabels(), Run: "true", Retries: h.rand.IntN(2)})
+	require.NoError(h.T, err)
 	h.jobs = append(h.jobs, job.ID)
 }
 
-func (h *history) offer(p Provisioner) []Reservation {
+func (h *history) offer(p queue.Provisioner) []queue.Reservation {
 	free := h.rand.IntN(4)
-	answer, err := h.Poll(h.t.Context(), p, PollRequest{
+	answer, err := h.Poll(h.T.Context(), p, queue.PollRequest{
 		Max: h.rand.IntN(5), TTL: time.Duration(1+h.rand.IntN(100)) * time.Second,
 		Slots: []grant.Slots{{Key: "t", Labels: []string{"a", "b"}, Free: free}},
 	})
-	require.NoError(h.t, err)
+	require.NoError(h.T, err)
 	units := 0
 	for _, r := range answer.Reservations {
 		units += r.Count
 	}
-	require.LessOrEqual(h.t, units, free)
+	require.LessOrEqual(h.T, units, free)
 	if h.rand.IntN(5) == 0 { // the answer is lost
-		require.NoError(h.t, h.GiveBack(h.t.Context(), p, answer.Reservations))
+		require.NoError(h.T, h.GiveBack(h.T.Context(), p, answer.Reservations))
 		return nil
 	}
 	return answer.Reservations
 }
 
-func (h *history) pollOne()   { h.grants = append(h.grants, h.offer(h.plane.self)...) }
+func (h *history) pollOne()   { h.grants = append(h.grants, h.offer(h.self)...) }
 func (h *history) pollOlder() { h.oldGrant = append(h.oldGrant, h.offer(h.older)...) }
 
 func (h *history) mintOne() {
@@ -156,9 +160,9 @@ func (h *history) mintOne() {
 	if grant, ok := pick(h, h.grants); ok && h.rand.IntN(4) > 0 {
 		reservation, labels = grant.ID, []string{"a", "b"}
 	}
-	id := newID()
-	minted, err := h.plane.Mint(h.t.Context(), []provisioner.MintRequest{{Runner: id, Template: "t", Reservation: reservation, Labels: labels}})
-	require.NoError(h.t, err)
+	id := ledger.NewID()
+	minted, err := h.plane.Mint(h.T.Context(), []provisioner.MintRequest{{Runner: id, Template: "t", Reservation: reservation, Labels: labels}})
+	require.NoError(h.T, err)
 	for _, m := range minted {
 		h.runners = append(h.runners, &actor{id: id, credential: m.Env["SHIPFOX_RUNNER_BOOTSTRAP_TOKEN"], labels: labels})
 	}
@@ -169,8 +173,8 @@ func (h *history) mintOlder() {
 	if !ok {
 		return
 	}
-	id := newID()
-	minted, err := h.MintTokens(h.t.Context(), h.older, grant.ID, []string{id})
+	id := ledger.NewID()
+	minted, err := h.MintTokens(h.T.Context(), h.older, grant.ID, []string{id})
 	if err != nil {
 		return
 	}
@@ -182,13 +186,13 @@ func (h *history) reportOne() {
 	if !ok {
 		return
 	}
-	state, _ := pick(h, []RunnerState{RunnerStarting, RunnerRunning, RunnerRunning, RunnerRunning, RunnerStopped, RunnerFailed})
-	p := h.plane.self
+	state, _ := pick(h, []queue.RunnerState{queue.RunnerStarting, queue.RunnerRunning, queue.RunnerRunning, queue.RunnerRunning, queue.RunnerStopped, queue.RunnerFailed})
+	p := h.self
 	if isKind(r.credential, tokens.EphemeralRegistration) {
 		p = h.older
 	}
-	_, _, err := h.Report(h.t.Context(), p, []RunnerEvent{{ProviderID: r.id, Labels: r.labels, State: state, At: time.Now()}})
-	require.NoError(h.t, err)
+	_, _, err := h.Report(h.T.Context(), p, []queue.RunnerEvent{{ProviderID: r.id, Labels: r.labels, State: state, At: time.Now()}})
+	require.NoError(h.T, err)
 }
 
 func isKind(secret string, kind tokens.Kind) bool {
@@ -203,7 +207,7 @@ func (h *history) stepRunner() {
 		return
 	}
 	var err error
-	switch ctx := h.t.Context(); {
+	switch ctx := h.T.Context(); {
 	case r.lease != "":
 	case r.session != "":
 		h.claimBy(r)
@@ -212,16 +216,16 @@ func (h *history) stepRunner() {
 		if !r.activation.IsZero() {
 			secret = r.activation.Reveal()
 		}
-		var s Session
+		var s queue.Session
 		s, err = h.Register(ctx, secret, r.labels)
 		r.session, r.activation = s.Token, tokens.Token{}
 	case r.control != "":
 		r.activation, err = h.Assignment(ctx, r.control, time.Second)
 	default:
-		var c ControlSession
+		var c queue.ControlSession
 		if c, err = h.Exchange(ctx, r.credential); err == nil {
 			r.control = c.Token.Reveal()
-			r.activation, err = h.Enrol(ctx, r.control, Enrolment{Labels: r.labels, Kind: "test"})
+			r.activation, err = h.Enrol(ctx, r.control, queue.Enrolment{Labels: r.labels, Kind: "test"})
 		}
 	}
 	if err != nil { // a runner that is refused ends
@@ -230,19 +234,19 @@ func (h *history) stepRunner() {
 }
 
 func (h *history) claimBy(r *actor) {
-	claim, found, err := h.Claim(h.t.Context(), r.session, h.rand.IntN(3) > 0)
-	if errors.Is(err, ErrSessionExhausted) || errors.Is(err, ErrUnauthorized) || !found {
+	claim, found, err := h.Claim(h.T.Context(), r.session, h.rand.IntN(3) > 0)
+	if errors.Is(err, queue.ErrSessionExhausted) || errors.Is(err, queue.ErrUnauthorized) || !found {
 		return
 	}
-	require.NoError(h.t, err)
-	require.False(h.t, h.retired[r.id], "a retired runner got a job")
+	require.NoError(h.T, err)
+	require.False(h.T, h.retired[r.id], "a retired runner got a job")
 	if before := h.leases[claim.JobID]; before != "" {
-		_, err := h.CheckLease(h.t.Context(), before)
-		require.Error(h.t, err, "job %s has two leases", claim.JobID)
+		_, err := h.CheckLease(h.T.Context(), before)
+		require.Error(h.T, err, "job %s has two leases", claim.JobID)
 	}
-	job, err := h.Job(h.t.Context(), claim.JobID)
-	require.NoError(h.t, err)
-	require.True(h.t, template.Covers(r.labels, job.Labels), "%v can't run %v", r.labels, job.Labels)
+	job, err := h.Job(h.T.Context(), claim.JobID)
+	require.NoError(h.T, err)
+	require.True(h.T, template.Covers(r.labels, job.Labels), "%v can't run %v", r.labels, job.Labels)
 	h.leases[claim.JobID], r.lease, r.job = claim.LeaseToken, claim.LeaseToken, claim.JobID
 }
 
@@ -251,24 +255,24 @@ func (h *history) finishOne() {
 	if !ok || r.lease == "" {
 		return
 	}
-	outcome, _ := pick(h, []Outcome{OutcomeSucceeded, OutcomeFailed, OutcomeTimedOut, OutcomeCancelled})
-	err := h.Finish(h.t.Context(), r.lease, Result{Outcome: outcome})
+	outcome, _ := pick(h, []queue.Outcome{queue.OutcomeSucceeded, queue.OutcomeFailed, queue.OutcomeTimedOut, queue.OutcomeCancelled})
+	err := h.Finish(h.T.Context(), r.lease, queue.Result{Outcome: outcome})
 	if err != nil {
-		require.True(h.t, errors.Is(err, ErrLeaseEnded) || errors.Is(err, ErrUnauthorized), "%v", err)
+		require.True(h.T, errors.Is(err, queue.ErrLeaseEnded) || errors.Is(err, queue.ErrUnauthorized), "%v", err)
 	}
 }
 
 func (h *history) cancelOne() {
 	if id, ok := pick(h, h.jobs); ok {
-		_, err := h.Cancel(h.t.Context(), id)
-		require.NoError(h.t, err)
+		_, err := h.Cancel(h.T.Context(), id)
+		require.NoError(h.T, err)
 	}
 }
 
 func (h *history) renewAll() {
 	for _, r := range h.runners {
 		if r.lease != "" && h.rand.IntN(4) > 0 {
-			_, _ = h.Renew(h.t.Context(), r.lease, r.job)
+			_, _ = h.Renew(h.T.Context(), r.lease, r.job)
 		}
 	}
 }
@@ -278,10 +282,10 @@ func (h *history) retireOne() {
 	if !ok {
 		return
 	}
-	gone, err := h.plane.Retire(h.t.Context(), []provisioner.Ref{{ID: r.id}})
-	require.NoError(h.t, err)
+	gone, err := h.plane.Retire(h.T.Context(), []provisioner.Ref{{ID: r.id}})
+	require.NoError(h.T, err)
 	for _, id := range gone {
-		require.Empty(h.t, r.lease, "a runner with a job was retired")
+		require.Empty(h.T, r.lease, "a runner with a job was retired")
 		h.retired[id] = true
 	}
 }
@@ -293,50 +297,46 @@ func (h *history) pass() {
 
 func (h *history) restart() {
 	h.stopRun()
-	require.NoError(h.t, h.store.Close())
-	h.world = openWorld(h.t, h.dir)
+	require.NoError(h.T, h.Store().Close())
+	h.World = queuetest.Open(h.T, h.Dir)
 	h.open()
 }
 
 // check looks at what must hold at every moment.
 func (h *history) check() {
-	h.t.Helper()
-	h.checkCounts()
-	h.checkFinals()
-	require.NoError(h.t, h.read(h.t.Context(), func(tx *tx) error {
-		for what, query := range map[string]string{
-			"a running job has its lease, and no other job has one": `SELECT j.id FROM jobs j WHERE (j.state = 'running') <>
-				EXISTS (SELECT 1 FROM leases l WHERE l.job_id = j.id AND l.id = j.lease_id AND l.ended_at IS NULL)`,
-			"a live lease is that of its job": `SELECT l.id FROM leases l JOIN jobs j ON j.id = l.job_id WHERE l.ended_at IS NULL AND j.lease_id <> l.id`,
-			"a queued job is promised to nobody": `SELECT id FROM jobs WHERE state = 'queued' AND
-				(reservation_id IS NOT NULL OR runner_id IS NOT NULL OR reserved_until IS NOT NULL OR lease_id IS NOT NULL)`,
-			"a promised job says how long": `SELECT id FROM jobs WHERE state IN ('reserved', 'launched') AND (reservation_id IS NULL OR reserved_until IS NULL)`,
-			"an ended job says since when": `SELECT id FROM jobs WHERE (finished_at IS NOT NULL) <>
-				(state IN ('succeeded', 'failed', 'cancelled', 'timed-out', 'runner-lost'))`,
-			"a reservation covers what was minted": `SELECT id FROM reservations WHERE minted > granted`,
-			"a runner is meant for one job":        `SELECT runner_id FROM jobs WHERE state IN ('reserved', 'launched') AND runner_id IS NOT NULL GROUP BY runner_id HAVING count(*) > 1`,
-			"no job waits for a runner that won't come": `SELECT j.id FROM jobs j JOIN runners r ON r.id = j.runner_id
-				WHERE j.state IN ('reserved', 'launched') AND (r.ended_at IS NOT NULL OR r.retired_at IS NOT NULL)`,
-			"no idle runner waits beside a job that it could run": `SELECT r.id FROM runners r JOIN jobs j ON j.state = 'queued'
-				AND (j.label_set = r.label_set OR r.label_set = 'a,b') WHERE r.enrolled_at IS NOT NULL AND r.reservation_id IS NULL
-				AND r.session_id IS NULL AND r.retired_at IS NULL AND r.ended_at IS NULL`,
-		} {
-			bad, err := store.All(tx.Tx, store.Value[string], query)
-			require.NoError(h.t, err)
-			require.Empty(h.t, bad, what)
+	h.T.Helper()
+	h.CheckCounts()
+	h.CheckFinals()
+	for what, query := range map[string]string{
+		"a running job has its lease, and no other job has one": `SELECT j.id FROM jobs j WHERE (j.state = 'running') <>
+			EXISTS (SELECT 1 FROM leases l WHERE l.job_id = j.id AND l.id = j.lease_id AND l.ended_at IS NULL)`,
+		"a live lease is that of its job": `SELECT l.id FROM leases l JOIN jobs j ON j.id = l.job_id WHERE l.ended_at IS NULL AND j.lease_id <> l.id`,
+		"a queued job is promised to nobody": `SELECT id FROM jobs WHERE state = 'queued' AND
+			(reservation_id IS NOT NULL OR runner_id IS NOT NULL OR reserved_until IS NOT NULL OR lease_id IS NOT NULL)`,
+		"a promised job says how long": `SELECT id FROM jobs WHERE state IN ('reserved', 'launched') AND (reservation_id IS NULL OR reserved_until IS NULL)`,
+		"an ended job says since when": `SELECT id FROM jobs WHERE (finished_at IS NOT NULL) <>
+			(state IN ('succeeded', 'failed', 'cancelled', 'timed-out', 'runner-lost'))`,
+		"a reservation covers what was minted": `SELECT id FROM reservations WHERE minted > granted`,
+		"a runner is meant for one job":        `SELECT runner_id FROM jobs WHERE state IN ('reserved', 'launched') AND runner_id IS NOT NULL GROUP BY runner_id HAVING count(*) > 1`,
+		"no job waits for a runner that won't come": `SELECT j.id FROM jobs j JOIN runners r ON r.id = j.runner_id
+			WHERE j.state IN ('reserved', 'launched') AND (r.ended_at IS NOT NULL OR r.retired_at IS NOT NULL)`,
+		"no idle runner waits beside a job that it could run": `SELECT r.id FROM runners r JOIN jobs j ON j.state = 'queued'
+			AND (j.label_set = r.label_set OR r.label_set = 'a,b') WHERE r.enrolled_at IS NOT NULL AND r.reservation_id IS NULL
+			AND r.session_id IS NULL AND r.retired_at IS NULL AND r.ended_at IS NULL`,
+	} {
+		require.Empty(h.T, h.Strings(query), what)
+	}
+	jobs, _, err := h.Jobs(h.T.Context(), queue.JobFilter{Limit: 500})
+	require.NoError(h.T, err)
+	require.Len(h.T, jobs, len(h.jobs), "no accepted job is lost")
+	for _, job := range jobs {
+		if before, ended := h.finals[job.ID]; ended {
+			require.Equal(h.T, before, job.State, "an ended job changed")
 		}
-		jobs, err := store.All(tx.Tx, scanJob, `SELECT `+jobColumns+` FROM jobs`)
-		require.Len(h.t, jobs, len(h.jobs), "no accepted job is lost")
-		for _, job := range jobs {
-			if before, ended := h.finals[job.ID]; ended {
-				require.Equal(h.t, before, job.State, "an ended job changed")
-			}
-			if job.State.Final() {
-				h.finals[job.ID] = job.State
-			}
+		if job.State.Final() {
+			h.finals[job.ID] = job.State
 		}
-		return err
-	}))
+	}
 }
 
 // drain waits for what is lost to be given up, and runs what is left.
@@ -345,16 +345,42 @@ func (h *history) drain() {
 	for range 4 {
 		time.Sleep(5 * time.Minute)
 		synctest.Wait()
-		session := h.manual("a", "b")
+		session := h.Manual("a", "b")
 		for {
-			claim, found, err := h.Claim(h.t.Context(), session.Token, true)
-			require.NoError(h.t, err)
+			claim, found, err := h.Claim(h.T.Context(), session.Token, true)
+			require.NoError(h.T, err)
 			if !found {
 				break
 			}
-			require.NoError(h.t, h.Finish(h.t.Context(), claim.LeaseToken, Result{Outcome: OutcomeSucceeded}))
+			require.NoError(h.T, h.Finish(h.T.Context(), claim.LeaseToken, queue.Result{Outcome: queue.OutcomeSucceeded}))
 		}
 		h.check()
 	}
-	require.Len(h.t, h.finals, len(h.jobs), "every job must come to an end")
+	require.Len(h.T, h.finals, len(h.jobs), "every job must come to an end")
+}
+
+// revokeOne is a deed of random histories: the host of a runner is removed.
+func (h *history) revokeOne() {
+	r, ok := pick(h, h.runners)
+	if !ok {
+		return
+	}
+	h.Revoked(r.id)
+	h.retired[r.id] = true
+	if r.lease != "" {
+		h.refusedAfterRevoke(r)
+	}
+}
+
+// refusedAfterRevoke checks that the lease stores nothing more; one that ended by
+// its result before may be said again.
+func (h *history) refusedAfterRevoke(r *actor) {
+	before, err := h.Job(h.T.Context(), r.job)
+	require.NoError(h.T, err)
+	_, err = h.CheckLease(h.T.Context(), r.lease)
+	require.ErrorIs(h.T, err, queue.ErrLeaseEnded)
+	_ = h.Finish(h.T.Context(), r.lease, queue.Result{Outcome: queue.OutcomeSucceeded})
+	after, err := h.Job(h.T.Context(), r.job)
+	require.NoError(h.T, err)
+	require.Equal(h.T, before, after)
 }

@@ -1,4 +1,4 @@
-package queue
+package queue_test
 
 import (
 	"bytes"
@@ -10,6 +10,9 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/stretchr/testify/require"
 
+	"github.com/slipway-ci/slipway/hub/queue"
+	"github.com/slipway-ci/slipway/hub/queue/ledger"
+	"github.com/slipway-ci/slipway/hub/queue/queuetest"
 	"github.com/slipway-ci/slipway/hub/store"
 	"github.com/slipway-ci/slipway/hub/vault"
 	"github.com/slipway-ci/slipway/tokens"
@@ -22,10 +25,10 @@ func TestSecretsAreNowhere(t *testing.T) {
 	dir, log := t.TempDir(), new(bytes.Buffer)
 	s, err := store.Open(t.Context(), store.Config{Dir: dir, Logger: tracing(log)})
 	require.NoError(t, err)
-	q, err := New(t.Context(), Config{Store: s, Logger: tracing(log)})
+	q, err := queue.New(t.Context(), queue.Config{Store: s, Logger: tracing(log)})
 	require.NoError(t, err)
-	w := &world{Queue: q, t: t, dir: dir}
-	secrets := w.everySecret(canary)
+	w := &queuetest.World{Queue: q, T: t, Dir: dir}
+	secrets := everySecret(w, canary)
 	key, err := os.ReadFile(vault.DefaultFile(dir))
 	require.NoError(t, err)
 	secrets["the master key"] = strings.TrimSpace(string(key))
@@ -52,50 +55,50 @@ func tracing(out *bytes.Buffer) hclog.Logger {
 
 // everySecret goes through all that hands out a secret, and returns what should
 // stay hidden: of a token what comes after the part that listings show.
-func (w *world) everySecret(canary string) map[string]string {
-	ctx := w.t.Context()
+func everySecret(w *queuetest.World, canary string) map[string]string {
+	ctx := w.T.Context()
 	secrets := map[string]string{"a job's variable": canary}
 	hide := func(name, secret string) {
-		require.NotEmpty(w.t, secret)
+		require.NotEmpty(w.T, secret)
 		if strings.HasPrefix(secret, "sf_") {
 			secret = secret[16:]
 		}
 		secrets[name] = secret
 	}
 	for _, kind := range []tokens.Kind{tokens.Provisioner, tokens.ManualRegistration, tokens.Admin} {
-		_, token, err := w.CreateToken(ctx, TokenSpec{Kind: kind, Name: "n"})
-		require.NoError(w.t, err)
+		_, token, err := w.CreateToken(ctx, queue.TokenSpec{Kind: kind, Name: "n"})
+		require.NoError(w.T, err)
 		hide(string(kind), token.Reveal())
 	}
 	submit := func() {
-		_, err := w.Submit(ctx, JobSpec{Labels: []string{"a"}, Run: "true", Env: map[string]string{"SECRET": canary}})
-		require.NoError(w.t, err)
+		_, err := w.Submit(ctx, queue.JobSpec{Labels: []string{"a"}, Run: "true", Env: map[string]string{"SECRET": canary}})
+		require.NoError(w.T, err)
 	}
 	submit()
-	p := w.provisioner(GenerationHead)
-	minted, err := w.Mint(ctx, p, []InstanceRequest{{Reservation: w.poll(p, 1, "a").Reservations[0].ID}})
-	require.NoError(w.t, err)
+	p := w.Provisioner(queue.GenerationHead)
+	minted, err := w.Mint(ctx, p, []queue.InstanceRequest{{Reservation: w.Look(p, 1, "a").Reservations[0].ID}})
+	require.NoError(w.T, err)
 	hide("bootstrap token", minted[0].Token.Reveal())
 	control, err := w.Exchange(ctx, minted[0].Token.Reveal())
-	require.NoError(w.t, err)
+	require.NoError(w.T, err)
 	hide("control session", control.Token.Reveal())
-	activation, err := w.Enrol(ctx, control.Token.Reveal(), Enrolment{Labels: []string{"a"}, Kind: "test"})
-	require.NoError(w.t, err)
+	activation, err := w.Enrol(ctx, control.Token.Reveal(), queue.Enrolment{Labels: []string{"a"}, Kind: "test"})
+	require.NoError(w.T, err)
 	hide("activation token", activation.Reveal())
 	session, err := w.Register(ctx, activation.Reveal(), []string{"a"})
-	require.NoError(w.t, err)
+	require.NoError(w.T, err)
 	hide("session token", session.Token)
 	claim, _, err := w.Claim(ctx, session.Token, true)
-	require.NoError(w.t, err)
+	require.NoError(w.T, err)
 	hide("lease token", claim.LeaseToken)
 	leased, err := w.LeasedJob(ctx, claim.LeaseToken)
-	require.NoError(w.t, err)
-	require.Equal(w.t, canary, leased.Env["SECRET"])
+	require.NoError(w.T, err)
+	require.Equal(w.T, canary, leased.Env["SECRET"])
 
 	submit()
-	older := w.provisioner(GenerationERT)
-	ert, err := w.MintTokens(ctx, older, w.poll(older, 1, "a").Reservations[0].ID, []string{"x"})
-	require.NoError(w.t, err)
+	older := w.Provisioner(queue.GenerationERT)
+	ert, err := w.MintTokens(ctx, older, w.Look(older, 1, "a").Reservations[0].ID, []string{"x"})
+	require.NoError(w.T, err)
 	hide("registration token", ert[0].Token.Reveal())
 	return secrets
 }
@@ -103,12 +106,12 @@ func (w *world) everySecret(canary string) map[string]string {
 // Another master key ends no session and no lease, and hides no environment; the
 // data folder alone opens nothing.
 func TestTheMasterKeyIsRotated(t *testing.T) {
-	w := newWorld(t)
+	w := queuetest.New(t)
 	ctx := t.Context()
-	spec := JobSpec{Labels: []string{"a"}, Run: "true", Env: map[string]string{"SECRET": "hidden"}, Key: "once"}
+	spec := queue.JobSpec{Labels: []string{"a"}, Run: "true", Env: map[string]string{"SECRET": "hidden"}, Key: "once"}
 	job, err := w.Submit(ctx, spec)
 	require.NoError(t, err)
-	_, registration, err := w.CreateToken(ctx, TokenSpec{Kind: tokens.ManualRegistration})
+	_, registration, err := w.CreateToken(ctx, queue.TokenSpec{Kind: tokens.ManualRegistration})
 	require.NoError(t, err)
 	session, err := w.Register(ctx, registration.Reveal(), []string{"a"})
 	require.NoError(t, err)
@@ -116,12 +119,12 @@ func TestTheMasterKeyIsRotated(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, found)
 
-	file := vault.DefaultFile(w.dir)
-	_, err = vault.Rotate(file, w.dir)
+	file := vault.DefaultFile(w.Dir)
+	_, err = vault.Rotate(file, w.Dir)
 	require.NoError(t, err)
 	for range 2 { // with the previous key, and without it
 		require.NoError(t, w.Store().Close())
-		w = openWorld(t, w.dir)
+		w = queuetest.Open(t, w.Dir)
 		leased, err := w.LeasedJob(ctx, claim.LeaseToken)
 		require.NoError(t, err)
 		require.Equal(t, "hidden", leased.Env["SECRET"])
@@ -140,44 +143,44 @@ func TestTheMasterKeyIsRotated(t *testing.T) {
 	require.NoError(t, w.Store().Close())
 
 	copied := t.TempDir()
-	require.NoError(t, os.CopyFS(copied, os.DirFS(w.dir)))
+	require.NoError(t, os.CopyFS(copied, os.DirFS(w.Dir)))
 	s, err := store.Open(ctx, store.Config{Dir: copied})
 	require.NoError(t, err)
 	defer func() { require.NoError(t, s.Close()) }()
-	_, err = New(ctx, Config{Store: s})
+	_, err = queue.New(ctx, queue.Config{Store: s})
 	require.ErrorIs(t, err, vault.ErrKey)
 	require.ErrorContains(t, err, w.Config().Vault.KeyID())
 }
 
 func TestTokensAreKnownByWhatBecameOfThem(t *testing.T) {
-	w := newWorld(t)
+	w := queuetest.New(t)
 	ctx := t.Context()
-	token, secret, err := w.CreateToken(ctx, TokenSpec{Kind: tokens.Provisioner, Name: "ci", Generation: GenerationPR})
+	token, secret, err := w.CreateToken(ctx, queue.TokenSpec{Kind: tokens.Provisioner, Name: "ci", Generation: queue.GenerationPR})
 	require.NoError(t, err)
 	require.Equal(t, secret.Prefix(), token.Prefix)
 	found, err := w.Authenticate(ctx, secret.Reveal(), tokens.Provisioner)
 	require.NoError(t, err)
 	require.Equal(t, token, found)
-	require.Equal(t, GenerationPR, found.Generation)
+	require.Equal(t, queue.GenerationPR, found.Generation)
 	_, err = w.Authenticate(ctx, secret.Reveal(), tokens.Admin)
-	require.ErrorIs(t, err, ErrUnauthorized, "the wrong kind")
+	require.ErrorIs(t, err, queue.ErrUnauthorized, "the wrong kind")
 	_, err = w.Authenticate(ctx, tokens.New(tokens.Provisioner).Reveal(), tokens.Provisioner)
-	require.ErrorIs(t, err, ErrUnauthorized, "an unknown one")
+	require.ErrorIs(t, err, queue.ErrUnauthorized, "an unknown one")
 	_, err = w.RevokeToken(ctx, token.ID)
 	require.NoError(t, err)
 	_, err = w.Authenticate(ctx, secret.Reveal(), tokens.Provisioner)
-	require.ErrorIs(t, err, ErrTokenRevoked)
-	_, err = w.RevokeToken(ctx, newID())
-	require.ErrorIs(t, err, ErrNotFound)
+	require.ErrorIs(t, err, queue.ErrTokenRevoked)
+	_, err = w.RevokeToken(ctx, ledger.NewID())
+	require.ErrorIs(t, err, queue.ErrNotFound)
 	list, err := w.Tokens(ctx)
 	require.NoError(t, err)
 	require.Len(t, list, 1)
 	require.False(t, list[0].RevokedAt.IsZero())
-	for _, spec := range []TokenSpec{
-		{Kind: tokens.Bootstrap}, {}, {Kind: tokens.Provisioner, Generation: "v9"}, {Kind: tokens.Admin, Generation: GenerationHead},
-		{Kind: tokens.Admin, Lifetime: -1}, {Kind: tokens.Admin, Name: strings.Repeat("x", MaxNameLength+1)},
+	for _, spec := range []queue.TokenSpec{
+		{Kind: tokens.Bootstrap}, {}, {Kind: tokens.Provisioner, Generation: "v9"}, {Kind: tokens.Admin, Generation: queue.GenerationHead},
+		{Kind: tokens.Admin, Lifetime: -1}, {Kind: tokens.Admin, Name: strings.Repeat("x", queue.MaxNameLength+1)},
 	} {
 		_, _, err := w.CreateToken(ctx, spec)
-		require.ErrorIs(t, err, ErrInvalid, "%+v", spec)
+		require.ErrorIs(t, err, queue.ErrInvalid, "%+v", spec)
 	}
 }

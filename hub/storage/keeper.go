@@ -16,7 +16,7 @@ import (
 type KeeperConfig struct {
 	// Queue and Logs are what is kept. Required.
 	Queue *queue.Queue
-	Logs  *logs.Store
+	Logs  *logs.Store // see Queue
 	// Jobs is how long finished jobs are kept, their logs with them; default 14 days.
 	Jobs time.Duration
 	// Bytes is how much jobs and logs may take up; the oldest finished ones go

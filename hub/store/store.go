@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -90,6 +91,9 @@ func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
 		return nil, err
 	}
 	path := filepath.Join(cfg.Dir, DatabaseFile)
+	if err := makePrivate(path); err != nil {
+		return nil, err
+	}
 	if s.writeDB, err = openDB(path, 1, "synchronous(FULL)"); err != nil {
 		return nil, err
 	}
@@ -103,6 +107,29 @@ func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// makePrivate sees to it that nobody else may read the database, and makes its file
+// where there is none: SQLite would make it with the right of all to read, and gives
+// the files beside it the mode that it has
+// (https://sqlite.org/src/file/src/os_unix.c, findCreateFileMode).
+func makePrivate(path string) error {
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err == nil {
+		err = file.Close()
+	}
+	for _, suffix := range []string{"", "-wal", "-shm"} { // of an earlier version, perhaps one that was killed
+		if err == nil {
+			err = os.Chmod(path+suffix, 0o600)
+		}
+		if suffix != "" && errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("store: make database private: %w", err)
+	}
+	return nil
 }
 
 func openDB(path string, conns int, pragmas ...string) (*sql.DB, error) {

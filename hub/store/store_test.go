@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"runtime"
 	"sync"
@@ -75,6 +76,36 @@ func TestCommitIsDurableAndInWAL(t *testing.T) {
 		return nil
 	}))
 	require.Equal(t, map[string]string{"synchronous": "2", "journal_mode": "wal", "foreign_keys": "1"}, got)
+}
+
+// Job scripts are in it: nobody else on the machine reads it, not even when its folder
+// was opened up, or an earlier version made it with the right of all to read.
+func TestTheDatabaseIsPrivate(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("files have no modes here")
+	}
+	dir := t.TempDir()
+	private := func() {
+		t.Helper()
+		for _, suffix := range []string{"", "-wal", "-shm"} {
+			info, err := os.Stat(filepath.Join(dir, store.DatabaseFile) + suffix)
+			require.NoError(t, err)
+			require.Equal(t, os.FileMode(0o600), info.Mode().Perm(), suffix)
+		}
+	}
+	s := open(t, dir)
+	require.NoError(t, s.Write(t.Context(), put("a", "1")))
+	private()
+	// What is open keeps its -wal and -shm: so a killed process leaves them.
+	left := t.TempDir()
+	require.NoError(t, os.CopyFS(left, os.DirFS(dir)))
+	dir = left
+	for _, suffix := range []string{"", "-wal", "-shm"} {
+		require.NoError(t, os.Chmod(filepath.Join(dir, store.DatabaseFile)+suffix, 0o644))
+	}
+	s = open(t, dir)
+	require.Equal(t, []string{"a"}, names(t, s))
+	private()
 }
 
 // A goroutine that ends inside a write (t.FailNow does that) must not hang the rest.
@@ -170,3 +201,42 @@ func TestARelativeFolder(t *testing.T) {
 	require.NoError(t, s.Close())
 	require.FileExists(t, filepath.Join("data", store.DatabaseFile))
 }
+
+// What mirrors the database in memory must follow it step by step, and be there when
+// the writer is told.
+func TestAfterRunsInTheOrderOfTheCommits(t *testing.T) {
+	s := open(t, t.TempDir())
+	var order []string
+	var wg sync.WaitGroup
+	for i := range 50 {
+		wg.Go(func() {
+			name := fmt.Sprintf("%02d", i)
+			ran := false
+			err := s.Write(context.Background(), func(tx *store.Tx) error {
+				n, _, err := store.One(tx, store.Value[int], `SELECT count(*) FROM settings`)
+				if err != nil {
+					return err
+				}
+				tx.After(func() { order = append(order, fmt.Sprint(n)); ran = true })
+				if i%5 == 0 {
+					return errors.New("undone")
+				}
+				return put(name, "")(tx)
+			})
+			if ran != (err == nil) {
+				t.Errorf("write %s: After ran: %t, though the write's outcome is %v", name, ran, err)
+			}
+		})
+	}
+	wg.Wait()
+	require.Len(t, order, 40)
+	for i, n := range order {
+		require.Equal(t, fmt.Sprint(i), n, "After must see the commits in their order")
+	}
+	require.ErrorIs(t, s.Write(t.Context(), func(tx *store.Tx) error {
+		tx.After(func() { t.Error("After ran of a write that was undone") })
+		return errBoom
+	}), errBoom)
+}
+
+var errBoom = errors.New("boom")

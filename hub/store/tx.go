@@ -12,7 +12,14 @@ type Tx struct {
 	db    executor
 	stmts map[string]*sql.Stmt // of the writer's connection; nil in reads
 	conn  *sql.Conn
+	after []func()
 }
+
+// After runs do when the transaction is on disk: in the order in which all that was
+// written came there, before Write returns. So who mirrors the database in memory is
+// never behind what a caller of Write was told. do must not block, nor call Write. In
+// a read, and in a transaction that is undone, it is never run.
+func (t *Tx) After(do func()) { t.after = append(t.after, do) }
 
 type executor interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)

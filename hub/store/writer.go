@@ -149,6 +149,9 @@ func (w *writer) commit(ctx context.Context, batch []*write) {
 		w.fail(batch, fmt.Errorf("store: commit: %w", err))
 		return
 	}
+	for _, do := range tx.after {
+		do()
+	}
 	for i, job := range batch {
 		job.result <- outcomes[i]
 	}
@@ -159,11 +162,13 @@ func (w *writer) try(ctx context.Context, tx *Tx, do func(*Tx) error) (out outco
 	if _, err := tx.Exec("SAVEPOINT one"); err != nil {
 		return out, err
 	}
+	before := len(tx.after)
 	func() {
 		defer func() { out.panic = recover() }()
 		out.err = do(tx)
 	}()
 	if out.err != nil || out.panic != nil {
+		tx.after = tx.after[:before]
 		if _, err := tx.Exec("ROLLBACK TO one"); err != nil {
 			return out, err
 		}

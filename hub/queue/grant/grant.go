@@ -46,17 +46,19 @@ type Open struct {
 
 // Request is what Plan decides on.
 type Request struct {
+	// Waiting are the label sets with jobs, Slots the room, Open the promises that
+	// take some of it already.
 	Waiting []Waiting
-	Slots   []Slots
-	Open    []Open
+	Slots   []Slots // see Waiting
+	Open    []Open  // see Waiting
 	// Max bounds the units of all grants together.
 	Max int
 }
 
 // Grant promises Count runners for jobs of Labels.
 type Grant struct {
-	Labels []string
-	Count  int
+	Labels []string // one of the waiting sets
+	Count  int      // at least 1
 }
 
 // Plan returns one grant for each label set that gets something, most labels

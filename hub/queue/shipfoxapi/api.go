@@ -19,8 +19,9 @@ type Config struct {
 
 // API serves the routes.
 type API struct {
-	queue *queue.Queue
-	log   hclog.Logger
+	queue  *queue.Queue
+	log    hclog.Logger
+	limits *limiter
 }
 
 // New makes an API.
@@ -31,7 +32,7 @@ func New(cfg Config) (*API, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = hclog.NewNullLogger()
 	}
-	return &API{queue: cfg.Queue, log: cfg.Logger}, nil
+	return &API{queue: cfg.Queue, log: cfg.Logger, limits: newLimiter()}, nil
 }
 
 // The prefixes under which a mux should mount the handlers.

@@ -5,6 +5,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"github.com/slipway-ci/slipway/hub/queue"
@@ -140,6 +141,7 @@ func writeJSON(w http.ResponseWriter, status int, body any) error {
 	}
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Content-Length", strconv.Itoa(len(text))) // with it, one write to the socket is all
 	w.WriteHeader(status)
 	if _, err := w.Write(text); err != nil {
 		return err

@@ -72,7 +72,7 @@ func (a *API) refuse(w http.ResponseWriter, r route, c *call, err error) {
 	answer := a.translate(r, c, err)
 	if answer.status == http.StatusUnauthorized {
 		host, _, _ := net.SplitHostPort(c.RemoteAddr)
-		if retry, ok := a.queue.AllowCall("failure "+host, maxFailures); !ok {
+		if retry, ok := a.limits.allow("failure "+host, maxFailures, time.Now()); !ok {
 			_ = asError(rateLimited(retry), &answer)
 		}
 	}

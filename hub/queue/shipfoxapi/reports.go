@@ -3,6 +3,7 @@ package shipfoxapi
 import (
 	"errors"
 	"net/http"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -125,7 +126,7 @@ func (a *API) mint(c *call) (any, error) {
 	if err := unique(ids, n.runnerID); err != nil {
 		return nil, err
 	}
-	if retry, ok := a.queue.AllowCall("mint "+c.provisioner.ID, maxMintCalls); !ok {
+	if retry, ok := a.limits.allow("mint "+c.provisioner.ID, maxMintCalls, time.Now()); !ok {
 		return nil, rateLimited(retry)
 	}
 	if len(ids) > maxMint {

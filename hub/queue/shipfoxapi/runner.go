@@ -148,7 +148,7 @@ func (a *API) limitRegister(c *call) error {
 	if token.ID == "" {
 		return nil // another kind, or none at all: Register says so
 	}
-	if retry, ok := a.queue.AllowCall("register "+token.ID, maxRegisterOf); !ok {
+	if retry, ok := a.limits.allow("register "+token.ID, maxRegisterOf, time.Now()); !ok {
 		return rateLimited(retry)
 	}
 	return nil

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -17,6 +19,7 @@ import (
 	"github.com/slipway-ci/slipway/hub/queue"
 	"github.com/slipway-ci/slipway/hub/queue/shipfoxapi"
 	"github.com/slipway-ci/slipway/hub/store"
+	"github.com/slipway-ci/slipway/hub/store/storetest"
 	"github.com/slipway-ci/slipway/tokens"
 )
 
@@ -36,7 +39,7 @@ type world struct {
 
 func newWorld(t testing.TB, g queue.Generation) *world {
 	t.Helper()
-	s, err := store.Open(t.Context(), store.Config{Dir: t.TempDir()})
+	s, err := store.Open(t.Context(), store.Config{Dir: storetest.Dir(t)})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, s.Close()) })
 	q, err := queue.New(t.Context(), queue.Config{Store: s})
@@ -58,10 +61,13 @@ func (w *world) token(kind tokens.Kind, g queue.Generation) string {
 
 func (w *world) submit(n int, labels ...string) {
 	w.t.Helper()
-	for range n {
-		_, err := w.queue.Submit(w.t.Context(), queue.JobSpec{Labels: labels, Run: "true"})
-		require.NoError(w.t, err)
+	errs := make([]error, n)
+	var wg sync.WaitGroup
+	for i := range errs { // at once: they share their commits
+		wg.Go(func() { _, errs[i] = w.queue.Submit(w.t.Context(), queue.JobSpec{Labels: labels, Run: "true"}) })
 	}
+	wg.Wait()
+	require.NoError(w.t, errors.Join(errs...))
 }
 
 // request is one request; auth is the whole header.
