@@ -1,6 +1,6 @@
 # Everything CI does is a target here; .ci/run calls them in order.
 GO       ?= go
-PACKAGES ?= ./...
+PACKAGES ?= ./internal/fleettest ./internal/standalone ./internal/hostile ./internal/sim ./docker ./... # the longest first
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
 .PHONY: build test lint bench bench-hub soak fmt engine
@@ -10,8 +10,9 @@ build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X github.com/slipway-ci/slipway/internal/version.Version=$(VERSION)" -o bin/ ./cmd/...
 
 # Every test that can run here; those that lack a Docker engine are counted aloud.
+# SQLite is C translated to Go: to check its pointers takes most of the tests' time.
 test:
-	$(GO) run ./internal/testcount -race -p 4 -timeout 15m $(PACKAGES)
+	$(GO) run ./internal/testcount -race -gcflags=modernc.org/...=-d=checkptr=0 -p 4 -timeout 15m $(PACKAGES)
 
 lint:
 	@test -z "$$(gofmt -l .)" || { echo "not gofmt-ed:"; gofmt -l .; exit 1; }

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,7 +15,7 @@ import (
 	"github.com/slipway-ci/slipway/hub/fleet"
 	"github.com/slipway-ci/slipway/hub/hosts"
 	"github.com/slipway-ci/slipway/hub/install"
-	"github.com/slipway-ci/slipway/hub/queue"
+	"github.com/slipway-ci/slipway/hub/queue/plane"
 	"github.com/slipway-ci/slipway/hub/scalesets"
 	"github.com/slipway-ci/slipway/provisioner"
 	"github.com/slipway-ci/slipway/provisioner/shipfox"
@@ -28,6 +29,8 @@ type compute struct {
 	scaleSets *scalesets.Registry
 	fleet     *fleet.Fleet
 	loops     map[string]*provisioner.Loop // by plane
+	// runnersAt is where the runners of each plane reach it.
+	runnersAt map[string]func() string
 	// followRunners stores the events of runners until its context ends.
 	followRunners func(context.Context) error
 	// unwant has the queue know that runners are to end, and why.
@@ -39,7 +42,7 @@ type compute struct {
 }
 
 func (h *Hub) openCompute(ctx context.Context) error {
-	c := &compute{log: h.log.Named("compute"), loops: map[string]*provisioner.Loop{}, problem: map[string]string{}}
+	c := &compute{log: h.log.Named("compute"), loops: map[string]*provisioner.Loop{}, runnersAt: map[string]func() string{}, problem: map[string]string{}}
 	c.unwant = func(ctx context.Context, runners []string, reason string) error {
 		return h.guard.Do(func() error { return h.queue.Unwant(ctx, runners, reason) })
 	}
@@ -88,12 +91,13 @@ func (h *Hub) openCompute(ctx context.Context) error {
 // openLoops makes the loops, once it is known where runners reach the hub.
 func (h *Hub) openLoops(ctx context.Context) error {
 	c := h.compute
-	own, err := h.queue.ControlPlane(ctx, queue.ControlPlaneConfig{
+	own, err := plane.New(ctx, h.queue, plane.Config{
 		Name: "fleet", RunnerAt: h.runnerURLForHosts, ProviderKind: "fleet", MaxLifetime: h.cfg.RunnerMaxLifetime,
 	})
 	if err != nil {
 		return err
 	}
+	c.runnersAt[scalesets.ControlPlaneQueue] = h.runnerURLForHosts
 	if err := c.openLoop(ctx, scalesets.ControlPlaneQueue, own, h); err != nil {
 		return err
 	}
@@ -108,6 +112,7 @@ func (h *Hub) openLoops(ctx context.Context) error {
 		return fmt.Errorf("%w: Shipfox: %w", ErrConfig, err)
 	}
 	c.foreign = foreign
+	c.runnersAt[scalesets.ControlPlaneShipfox] = func() string { return cmp.Or(h.cfg.Shipfox.RunnerURL, h.cfg.Shipfox.URL) }
 	return c.openLoop(ctx, scalesets.ControlPlaneShipfox, foreign, h)
 }
 
@@ -131,6 +136,7 @@ func (c *compute) openLoop(ctx context.Context, plane string, control provisione
 		ControlPlane: control, Backend: c.fleet.View(plane), Templates: templates, Limits: limits,
 		Logger: h.log.Named("loop").With("control_plane", plane), Metrics: metrics, DrainTimeout: h.cfg.DrainTimeout,
 		SoleOwner: true, // by the lock on the data folder
+		Ended:     h.events.Ended,
 	})
 	if err != nil {
 		return err

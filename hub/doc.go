@@ -1,5 +1,6 @@
-// Package hub is the hub assembled: the job queue on its store, the HTTP APIs
-// over it, and what watches over the disk.
+// Package hub is the hub assembled: the job queue on its store, hosts and scale
+// sets, a loop for each control plane over the hosts as one fleet, the HTTP APIs over
+// all of it, and what watches over the disk.
 //
 // The main listener serves everything and is meant for this machine: it speaks
 // plain HTTP, so Config refuses an address that is not loopback unless told
@@ -7,6 +8,6 @@
 // that are named, and on this machine's own container bridges, which come and go.
 //
 // Open binds the listeners, so addresses and the first admin token are known
-// before Run serves them. A hub runs no loop and launches nothing: a provisioner
-// over the API does, or one in this process over Queue().ControlPlane.
+// before Run serves them. Without hosts it launches nothing: provisioners over the
+// API do, or one in this process over the queue (see the example).
 package hub

@@ -4,12 +4,13 @@ import (
 	"context"
 	"log"
 	"os"
+	"os/signal"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/slipway-ci/slipway/backend/process"
 	"github.com/slipway-ci/slipway/hub"
-	"github.com/slipway-ci/slipway/hub/queue"
+	"github.com/slipway-ci/slipway/hub/queue/plane"
 	"github.com/slipway-ci/slipway/provisioner"
 	"github.com/slipway-ci/slipway/template"
 )
@@ -24,7 +25,7 @@ func Example() {
 	}
 	os.Stdout.WriteString(h.AdminToken().Reveal() + "\n") // empty but for the first start
 
-	plane, err := h.Queue().ControlPlane(context.Background(), queue.ControlPlaneConfig{RunnerURL: h.RunnerURL()})
+	plane, err := plane.New(context.Background(), h.Queue(), plane.Config{RunnerURL: h.RunnerURL()})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -43,8 +44,23 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	group, ctx := errgroup.WithContext(context.Background())
-	group.Go(func() error { return h.Run(ctx) })
-	group.Go(func() error { return loop.Run(ctx) })
-	log.Fatal(group.Wait())
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := together(ctx, h, loop); err != nil {
+		log.Fatal(err)
+	}
+}
+
+// together runs both until ctx ends, or one of them can't go on. The loop ends
+// first, and the hub when it has: what the loop has to report of the launches that
+// were under way still finds the queue.
+func together(ctx context.Context, h *hub.Hub, loop *provisioner.Loop) error {
+	group, ctx := errgroup.WithContext(ctx)
+	serving, end := context.WithCancel(context.WithoutCancel(ctx))
+	group.Go(func() error { return h.Run(serving) })
+	group.Go(func() error {
+		defer end()
+		return loop.Run(ctx)
+	})
+	return group.Wait()
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/slipway-ci/slipway/hub/api"
 	"github.com/slipway-ci/slipway/hub/queue"
 	"github.com/slipway-ci/slipway/hub/store"
+	"github.com/slipway-ci/slipway/hub/store/storetest"
 	"github.com/slipway-ci/slipway/tokens"
 )
 
@@ -26,7 +27,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func config(t *testing.T) hub.Config {
 	return hub.Config{
-		DataDir: filepath.Join(t.TempDir(), "data"), Listen: "127.0.0.1:0",
+		DataDir: storetest.Dir(t), Listen: "127.0.0.1:0",
 		MinFree: 1, MinFreePercent: 0.0001, Reserve: 4096,
 	}
 }

@@ -39,13 +39,14 @@ var (
 	heldDesc    = prom.NewDesc("slipway_host_runners", "Runners that take up room on a host.", []string{"host"}, nil)
 	capDesc     = prom.NewDesc("slipway_host_cap", "How many runners a host may hold.", []string{"host"}, nil)
 	backingDesc = prom.NewDesc("slipway_host_backing_off", "Kinds of runners that wait on a host after failures.", []string{"host"}, nil)
+	crashesDesc = prom.NewDesc("slipway_scale_set_crashes_in_a_row", "Runners of a scale set that came to nothing, one after the other.", []string{"scale_set"}, nil)
 )
 
 // levels reads what the hub holds when it is asked.
 type levels struct{ hub *Hub }
 
 func (l levels) Describe(to chan<- *prom.Desc) {
-	for _, d := range []*prom.Desc{jobsDesc, oldestDesc, hostsDesc, heldDesc, capDesc, backingDesc} {
+	for _, d := range []*prom.Desc{jobsDesc, oldestDesc, hostsDesc, heldDesc, capDesc, backingDesc, crashesDesc} {
 		to <- d
 	}
 }
@@ -81,5 +82,14 @@ func (l levels) Collect(to chan<- prom.Metric) {
 	}
 	for state, n := range counts {
 		tell(hostsDesc, float64(n), state)
+	}
+	crashes := map[string]int{} // one that has changed its control plane is known to two loops
+	for _, loop := range l.hub.compute.loops {
+		for _, t := range loop.Health().Templates {
+			crashes[t.Template] = max(crashes[t.Template], t.Ends.Row.Count)
+		}
+	}
+	for set, n := range crashes {
+		tell(crashesDesc, float64(n), set)
 	}
 }

@@ -45,6 +45,7 @@ func furnished(t *testing.T) (c hub.Config, admin, backup string, stop func()) {
 func restored(t *testing.T, c hub.Config, backup string, clone bool) hub.Config {
 	t.Helper()
 	again := config(t)
+	again.DataDir = filepath.Join(t.TempDir(), "data") // nothing is there yet
 	again.MasterKeyFile = vault.DefaultFile(c.DataDir)
 	require.NoError(t, hub.Restore(t.Context(), hub.RestoreConfig{File: backup, DataDir: again.DataDir, Clone: clone, MasterKeyFile: again.MasterKeyFile}))
 	require.ErrorIs(t, hub.Restore(t.Context(), hub.RestoreConfig{File: backup, DataDir: again.DataDir, MasterKeyFile: again.MasterKeyFile}), store.ErrExists)

@@ -27,7 +27,7 @@ func (h *Hub) handlers() (all, runners http.Handler, err error) {
 	}
 	c := h.compute
 	people, err := api.New(api.Config{
-		Queue: h.queue, Logs: h.logs, Guard: h.guard, Events: h.events, Hosts: c.hosts, ScaleSets: c.scaleSets, Fleet: c.fleet, Terminator: c, Info: h.info,
+		Queue: h.queue, Logs: h.logs, Guard: h.guard, Events: h.events, Hosts: c.hosts, ScaleSets: c.scaleSets, Fleet: c.fleet, Terminator: c, Statuses: c.Statuses, Info: h.info,
 		ClientIP: edge.ClientIP, Version: version.String(), Logger: h.log.Named("api"),
 	})
 	if err != nil {
@@ -49,8 +49,8 @@ func (h *Hub) handlers() (all, runners http.Handler, err error) {
 	every.HandleFunc("GET /healthz", h.healthz)
 	every.HandleFunc("GET /readyz", h.readyz)
 	every.Handle("GET /metrics", people.Require(queue.RoleViewer, h.metrics.handler(h.log.Named("metrics"))))
-	every.Handle(fleet.Path, people.CountFailures(c.fleet.Handler()))
-	every.Handle(hosts.EnrolPath, people.CountFailures(c.hosts.EnrolHandler()))
+	every.Handle(fleet.Path, people.Adopt(c.fleet.Handler()))
+	every.Handle(hosts.EnrolPath, people.Adopt(c.hosts.EnrolHandler()))
 	every.Handle(install.Prefix, installer)
 	return every, only, nil
 }

@@ -6,7 +6,6 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -20,6 +19,7 @@ import (
 	"github.com/slipway-ci/slipway/hub/queue"
 	"github.com/slipway-ci/slipway/hub/queue/shipfoxapi"
 	"github.com/slipway-ci/slipway/hub/runnerapi"
+	"github.com/slipway-ci/slipway/hub/store/storetest"
 	"github.com/slipway-ci/slipway/tokens"
 )
 
@@ -82,7 +82,7 @@ var provisioners = apitest.Route{Judge: apitest.Kind(tokens.Provisioner), Foreig
 // revoked, used up, of the wrong kind, and of another host.
 func TestWhoMayUseWhichRoute(t *testing.T) {
 	h, err := Open(t.Context(), Config{
-		DataDir: filepath.Join(t.TempDir(), "data"), Listen: "127.0.0.1:0", MinFree: 1, MinFreePercent: 0.0001, Reserve: 4096,
+		DataDir: storetest.Dir(t), Listen: "127.0.0.1:0", MinFree: 1, MinFreePercent: 0.0001, Reserve: 4096,
 		PublicURL: "http://127.0.0.1:1",
 	})
 	require.NoError(t, err)

@@ -11,10 +11,13 @@ import (
 
 // Each function here takes in the answer to one kind of deed.
 
-func (l *ledger) prepared(key string, now time.Time, err error) {
+// prepared takes in what came of a prepare for a lane. What was fetched for a template
+// that was edited since is not what it needs now.
+func (l *ledger) prepared(key string, asked *lane, now time.Time, err error) {
 	lane := l.lanes[key]
 	lane.Preparing = false
 	switch {
+	case lane != asked:
 	case errors.Is(err, errors.ErrUnsupported):
 		l.snap.Able.Prepare = false
 	case err != nil:
@@ -111,6 +114,7 @@ func (l *ledger) drop(r *Runner, reason string, now time.Time) {
 	if reason != "" {
 		l.tell(r, EventFailed, reason, now)
 	}
+	l.conclude(r)
 }
 
 func (l *ledger) launched(r *Runner, asked, now time.Time, err error) {
@@ -128,6 +132,7 @@ func (l *ledger) launched(r *Runner, asked, now time.Time, err error) {
 		// A backend of many places waits by itself where one is out of reach, or of room.
 		waits := l.blamer != nil && (errors.Is(err, backend.ErrUnavailable) || errors.Is(err, backend.ErrExhausted))
 		if !waits {
+			r.crash = true
 			l.crashed(r.Template, lane, r.Begun, reason+": "+err.Error(), now)
 		}
 		l.drop(r, reason+": "+err.Error(), now)
@@ -142,13 +147,13 @@ func (l *ledger) launched(r *Runner, asked, now time.Time, err error) {
 func launchReason(err error) string {
 	switch {
 	case errors.Is(err, backend.ErrInvalid):
-		return "invalid"
+		return ReasonInvalid
 	case errors.Is(err, backend.ErrExhausted):
-		return "exhausted"
+		return ReasonExhausted
 	case errors.Is(err, backend.ErrUnavailable):
-		return "unavailable"
+		return ReasonUnavailable
 	default:
-		return "refused"
+		return ReasonRefused
 	}
 }
 
@@ -195,6 +200,7 @@ func (l *ledger) removed(r *Runner, reason string, now time.Time, err error) {
 			lane := l.lanes[r.Template]
 			l.crashed(r.Template, lane, r.Begun, reason+": the launch stayed uncertain", now)
 			l.tell(r, EventFailed, reason, now)
+			r.crash, r.judged = true, true
 		}
 		r.Phase = GivenUp
 	}
@@ -202,6 +208,9 @@ func (l *ledger) removed(r *Runner, reason string, now time.Time, err error) {
 		r.Ended = now
 		l.endedIdle(r)
 		l.tell(r, EventTerminated, reason, now)
+	}
+	if r.Phase == GivenUp {
+		l.conclude(r)
 	}
 }
 

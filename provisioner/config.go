@@ -27,6 +27,10 @@ type Config struct {
 	Logger hclog.Logger
 	// Metrics gets measurements; nil discards.
 	Metrics Metrics
+	// Ended is told how each runner ended, soon after, when it is known what it came to;
+	// nil: nobody is. The planner calls it: it must return at once. What had ended
+	// before the loop began is not told, and a crash of the process loses some.
+	Ended func(End)
 
 	// SoleOwner: nobody else can launch under our owner's id. What is found later than
 	// at the start and was not launched here is then what the backend has found again: it
@@ -98,7 +102,8 @@ type Limits struct {
 
 // The rules below have no knob: they are part of what the loop promises.
 const (
-	listSpacing      = 100 * time.Millisecond // between two lists
+	listSpacing      = 100 * time.Millisecond // between two lists, where they are quick
+	listPaceMax      = time.Second            // and where they are slow
 	repollSpacing    = time.Second            // between two polls when one is sent anew
 	factsSpacing     = time.Second            // between two asks
 	reportPatience   = 10 * time.Minute       // an ended runner waits so long for its report

@@ -161,6 +161,9 @@ const (
 // String is unknown, no or yes.
 func (k Known) String() string { return [...]string{"unknown", "no", "yes"}[k] }
 
+// MarshalText is String.
+func (k Known) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
 // Is turns a bool that is known into a Known.
 func Is(b bool) Known {
 	if b {

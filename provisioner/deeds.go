@@ -121,11 +121,12 @@ func (r *run) poll(a Action, now time.Time) {
 }
 
 func (r *run) prepare(a Action) {
-	r.ledger.lanes[a.Template].Preparing = true
+	lane := r.ledger.lanes[a.Template]
+	lane.Preparing = true
 	spec := specOf(r.ledger.snap.Index.Get(a.Template))
 	r.deed(r.config.PrepareTimeout, false, func(ctx context.Context) news {
 		err := backend.Prepare(ctx, r.config.Backend, spec)
-		return func(l *ledger, at time.Time) { l.prepared(a.Template, at, err) }
+		return func(l *ledger, at time.Time) { l.prepared(a.Template, lane, at, err) }
 	})
 }
 

@@ -147,7 +147,12 @@ func (l *ledger) proven(r *Runner) {
 		r.proved = true
 		l.blamer.Proved(r.ID)
 	}
-	if lane := l.lanes[r.Template]; lane != nil && !r.Begun.Before(lane.LastFailure) {
+	lane := l.lanes[r.Template]
+	if lane == nil {
+		return
+	}
+	lane.broken(r.Begun)
+	if !r.Begun.Before(lane.LastFailure) {
 		l.healthy(r.Template, lane)
 	}
 }
@@ -155,7 +160,11 @@ func (l *ledger) proven(r *Runner) {
 // judge weighs an end: was it a crash?
 func (l *ledger) judge(r *Runner, now time.Time) {
 	lane := l.lanes[r.Template]
-	if r.judged || lane == nil || r.end == nil {
+	if r.judged || lane == nil {
+		return
+	}
+	if r.end == nil { // it was removed, or has disappeared
+		r.judged = true
 		return
 	}
 	lived := r.Ended.Sub(later(r.Begun, r.Born))
@@ -168,6 +177,7 @@ func (l *ledger) judge(r *Runner, now time.Time) {
 	case noJob && lived < crashWindow:
 		l.blame(r, lane, fmt.Sprintf("no-job: ended after %s without a job", lived.Round(time.Millisecond)), now)
 	case clean && lived >= crashWindow:
+		lane.broken(r.Begun)
 		l.healthy(r.Template, lane)
 	case clean && !l.statsBegan.After(r.Ended):
 		return // what became of the queue since is not told yet
@@ -187,6 +197,7 @@ func (l *ledger) exitedClean(r *Runner, lane *lane, now time.Time) {
 		case !view.at.After(lane.view.at), taken == Unknown:
 			return
 		case taken == Yes:
+			lane.broken(r.Begun)
 			l.healthy(r.Template, lane)
 		}
 	}
@@ -195,6 +206,7 @@ func (l *ledger) exitedClean(r *Runner, lane *lane, now time.Time) {
 	}
 	lane.view = view
 	if lane.cleanExits >= idleCrashes && view.queued > 0 {
+		r.crash = true
 		l.crashed(r.Template, lane, r.Begun, fmt.Sprintf("no-job: %d ended with exit code 0 and nothing is taken from the queue", lane.cleanExits), now)
 	}
 }
@@ -238,6 +250,7 @@ func (l *ledger) queue(key string) queueView {
 // blame counts the crash of a runner: against where it lived, if the backend has more
 // than one place and can tell it, else against its template.
 func (l *ledger) blame(r *Runner, lane *lane, reason string, now time.Time) {
+	r.crash = true
 	if l.blamer != nil && l.blamer.Crashed(r.ID, tokens.Redact(reason)) {
 		return
 	}
@@ -246,9 +259,10 @@ func (l *ledger) blame(r *Runner, lane *lane, reason string, now time.Time) {
 
 // crashed counts a failure of the template and has it wait. A runner that was
 // begun before the last one was known tells nothing new: a wave that fails as
-// one counts as one. begun is zero for one that an earlier life began.
+// one counts as one; nor does one from before the template was edited. begun is zero for
+// one that an earlier life began.
 func (l *ledger) crashed(key string, lane *lane, begun time.Time, reason string, now time.Time) {
-	if lane.Failures > 0 && begun.Before(lane.LastFailure) {
+	if lane.Failures > 0 && begun.Before(lane.LastFailure) || begun.Before(lane.since) {
 		return
 	}
 	reason = tokens.Redact(reason)
@@ -288,17 +302,20 @@ func (l *ledger) asked(began, now time.Time, facts []Fact, err error) {
 	l.judgeAll(now, func(r *Runner) bool { return r.Ended.Before(began) })
 }
 
-// judgeAll weighs the ends of those of which all the facts are there.
+// judgeAll weighs the ends of those of which all the facts are there, and tells them.
 func (l *ledger) judgeAll(now time.Time, known func(*Runner) bool) {
 	for _, r := range l.runners {
-		if r.Phase != Launched || r.HoldsSlot() || r.judged {
+		if r.Phase != Launched || r.HoldsSlot() || r.concluded {
 			continue
 		}
-		r.asked = r.asked || known(r)
-		if r.asked || !l.snap.Able.Facts {
-			l.judge(r, now)
+		if !r.judged {
+			r.asked = r.asked || known(r)
+			if r.asked || !l.snap.Able.Facts {
+				l.judge(r, now)
+			}
+			r.judged = r.judged || now.Sub(r.Ended) > l.judgePatience()
 		}
-		r.judged = r.judged || now.Sub(r.Ended) > l.judgePatience()
+		l.conclude(r)
 	}
 }
 

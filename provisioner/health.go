@@ -3,6 +3,7 @@ package provisioner
 import (
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -12,7 +13,7 @@ import (
 const (
 	FacetPoll     = "poll"     // the control plane answers polls
 	FacetList     = "list"     // the backend can be observed
-	FacetLaunches = "launches" // no template is backing off
+	FacetLaunches = "launches" // no template is backing off, or has runners that come to nothing
 	FacetReports  = "reports"  // events are accepted
 	FacetFacts    = "facts"    // the control plane tells facts
 	FacetOwner    = "owner"    // nobody else launches under our owner's id
@@ -21,10 +22,40 @@ const (
 // ReasonOwnerConflict is the reason of a bad FacetOwner.
 const ReasonOwnerConflict = "owner-conflict"
 
+// ReasonNotYet is the reason of a bad FacetPoll or FacetList before there was any
+// answer, a bad one included.
+const ReasonNotYet = "none was good yet"
+
 // Health is how the loop does at a moment.
 type Health struct {
 	// Facets, always all of them, in the same order.
 	Facets []Facet
+	// Templates are those of which there is something to tell, in the order in which
+	// they are advertised.
+	Templates []TemplateHealth
+}
+
+// TemplateHealth is how the runners of one template do.
+type TemplateHealth struct {
+	// Template is the key.
+	Template string
+	// Failures is how many in a row made it back off, Reason the last of them, and
+	// Until when nothing is launched on their account. A backend of many places has
+	// back-offs of its own, which are not among these.
+	Failures int
+	Reason   string
+	Until    time.Time
+	// Ends is what became of its newest runners.
+	Ends Ends
+}
+
+// Template tells of one template; of one that nothing is known of, nothing.
+func (h Health) Template(key string) TemplateHealth {
+	i := slices.IndexFunc(h.Templates, func(t TemplateHealth) bool { return t.Template == key })
+	if i < 0 {
+		return TemplateHealth{Template: key}
+	}
+	return h.Templates[i]
 }
 
 // Facet is one side of health.
@@ -69,8 +100,28 @@ type published struct {
 	problems   map[string]string
 	poll, list Call
 	observed   bool
-	backingOff []string
+	lanes      []publishedLane // those of which there is something to tell
+	failing    []string
 	conflict   time.Time
+}
+
+type publishedLane struct {
+	template string
+	failures int
+	reason   string
+	until    time.Time
+	ends     *Ends // it never changes
+}
+
+func (p *published) health() []TemplateHealth {
+	out := make([]TemplateHealth, len(p.lanes))
+	for i, l := range p.lanes {
+		out[i] = TemplateHealth{Template: l.template, Failures: l.failures, Reason: l.reason, Until: l.until}
+		if l.ends != nil {
+			out[i].Ends = *l.ends
+		}
+	}
+	return out
 }
 
 // Health tells how the loop does now. It may be called at any time, from any
@@ -78,7 +129,7 @@ type published struct {
 func (l *Loop) Health() Health {
 	p, now := l.published.Load(), time.Now()
 	limits := l.config.Limits
-	h := Health{}
+	h := Health{Templates: p.health()}
 	add := func(name, reason string) {
 		h.Facets = append(h.Facets, Facet{Name: name, OK: reason == "", Reason: reason})
 	}
@@ -89,7 +140,7 @@ func (l *Loop) Health() Health {
 		list = p.problems["list"]
 	}
 	add(FacetList, list)
-	add(FacetLaunches, strings.Join(p.backingOff, ", "))
+	add(FacetLaunches, strings.Join(p.failing, ", "))
 	add(FacetReports, firstOf(p.problems["outbox"], p.problems["report"]))
 	add(FacetFacts, p.problems["facts"])
 	if p.conflict.IsZero() {
@@ -117,7 +168,7 @@ func stale(now time.Time, c Call, limit time.Duration, problem string) string {
 	}
 	switch {
 	case c.Done.IsZero():
-		return "none was good yet" + problem
+		return ReasonNotYet + problem
 	case now.Sub(c.Done) > limit:
 		return fmt.Sprintf("the last good one was %s ago", now.Sub(c.Done).Round(time.Second)) + problem
 	default:
@@ -131,8 +182,12 @@ func (r *run) publish(now time.Time) {
 	s := l.snapshot(now)
 	p := &published{problems: maps.Clone(l.problems), poll: s.Poll, list: s.List, observed: s.Observed, conflict: s.Conflict}
 	for _, key := range s.Order {
-		if lane := s.Lanes[key]; lane.Failures > 0 {
-			p.backingOff = append(p.backingOff, fmt.Sprintf("%s backs off after %d failures (%s)", key, lane.Failures, lane.FailureReason))
+		lane := s.Lanes[key]
+		if text := lane.failing(key); text != "" {
+			p.failing = append(p.failing, text)
+		}
+		if lane.Failures > 0 || lane.Ends != nil {
+			p.lanes = append(p.lanes, publishedLane{key, lane.Failures, lane.FailureReason, lane.Until, lane.Ends})
 		}
 	}
 	r.loop.published.Store(p)
@@ -165,8 +220,8 @@ func (r *run) measure(s Snapshot) {
 			levels.Runners[runner.Template][string(runner.state())]++
 		}
 	}
-	if text := fmt.Sprint(levels); text != r.lastLevel {
-		r.lastLevel = text
+	if !reflect.DeepEqual(levels, r.lastLevels) {
+		r.lastLevels = levels
 		r.config.Metrics.Measured(levels)
 	}
 }

@@ -3,6 +3,7 @@ package provisioner
 import (
 	"cmp"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -20,6 +21,7 @@ type ledger struct {
 	started time.Time
 	sole    bool // nobody else launches under our owner's id
 	metrics Metrics
+	ended   func(End) // may be nil
 
 	runners map[string]*Runner
 	sorted  []*Runner // runners by id; nil when it has to be made anew
@@ -42,6 +44,8 @@ type ledger struct {
 type lane struct {
 	Lane
 	next       *backoff.ExponentialBackOff
+	since      time.Time // when the template was edited last; zero: never
+	rowBegun   time.Time // when the first runner of Ends.Row was begun
 	cleanExits int       // in a row, without a job known
 	stuckSince time.Time // the first of them
 	view       queueView // of the queue at the last of them
@@ -65,13 +69,13 @@ type note struct {
 
 func newLedger(c Config, now time.Time) *ledger {
 	l := &ledger{
-		started: now, sole: c.SoleOwner, metrics: c.Metrics,
+		started: now, sole: c.SoleOwner, metrics: c.Metrics, ended: c.Ended,
 		runners: map[string]*Runner{}, lanes: map[string]*lane{}, outbox: newOutbox(),
 		problems: map[string]string{}, repeats: map[string]int{}, granted: map[string]taken{}, retries: map[string]*backoff.ExponentialBackOff{},
 		snap: Snapshot{Limits: c.Limits, Targets: map[string]Target{}, Woken: true, Able: abilities(c)},
 	}
 	l.blamer, _ = c.Backend.(backend.Blamer)
-	l.setTemplates(c.Templates)
+	l.setTemplates(c.Templates, time.Time{})
 	return l
 }
 
@@ -85,13 +89,23 @@ func abilities(c Config) Abilities {
 	return Abilities{Announce: announce, Facts: facts, Retire: retire, Prepare: prepare, Capacity: capacity, Warm: true}
 }
 
-func (l *ledger) setTemplates(templates []template.Template) {
+// setTemplates takes templates over. One that was edited begins anew: whoever has
+// mended what made it fail is not to wait for its back-off.
+func (l *ledger) setTemplates(templates []template.Template, now time.Time) {
+	before := l.snap.Index
 	l.snap.Index = template.NewIndex(templates)
 	l.snap.Order = l.snap.Order[:0:0]
+	l.snap.Woken = true // a look brings the room of new ones
 	for _, t := range templates {
 		l.snap.Order = append(l.snap.Order, t.Key)
-		if l.lanes[t.Key] == nil {
+		had := l.lanes[t.Key]
+		switch {
+		case had == nil:
 			l.lanes[t.Key] = &lane{next: crashBackOff()}
+		case before.Get(t.Key) == nil || !reflect.DeepEqual(*before.Get(t.Key), t):
+			l.lanes[t.Key] = &lane{
+				Lane: Lane{Room: had.Room, Preparing: had.Preparing, LaunchTook: had.LaunchTook, MintRetry: had.MintRetry}, next: crashBackOff(), since: now,
+			}
 		}
 	}
 }
@@ -195,6 +209,7 @@ func (l *ledger) tell(r *Runner, state EventState, reason string, now time.Time)
 	}
 	if state.Terminal() {
 		l.metrics.Ended(r.Template, string(state), reasonWord(reason))
+		r.why = reason
 	}
 	l.post(r, state, reason, now)
 }

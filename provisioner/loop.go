@@ -144,9 +144,9 @@ type run struct {
 	active  atomic.Int64 // deeds under way that draining waits for
 	hinted  atomic.Bool  // a hint is on its way to the planner
 
-	timer     *time.Timer
-	stopBy    time.Time // when draining is over; zero: not draining
-	lastLevel string
+	timer      *time.Timer
+	stopBy     time.Time // when draining is over; zero: not draining
+	lastLevels Levels
 }
 
 func newRun(l *Loop, ctx context.Context) *run {
@@ -168,7 +168,7 @@ func (r *run) wait(ctx context.Context) {
 	case n := <-r.news:
 		n(r.ledger, time.Now())
 	case templates := <-r.loop.templates:
-		r.ledger.setTemplates(templates)
+		r.ledger.setTemplates(templates, time.Now())
 		r.loop.log.Info("templates replaced", "count", len(templates))
 	case query := <-r.loop.queries:
 		query(r.ledger, time.Now())

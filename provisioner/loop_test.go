@@ -163,7 +163,9 @@ func TestReadyAsSoonAsThereWasAnAnswer(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := start(t, newPlane())
 		defer w.stop()
-		require.False(t, w.loop.Health().Ready(), "nothing was asked yet")
+		before, err := provisioner.New(w.config)
+		require.NoError(t, err)
+		require.False(t, before.Health().Ready(), "nothing was asked yet")
 		w.after(300 * time.Millisecond)
 		require.True(t, w.loop.Health().Ready(), w.loop.Health().String())
 		w.after(time.Hour)
@@ -671,10 +673,10 @@ func TestACrashIsHeldAgainstItsPlaceWhereThatIsKnown(t *testing.T) {
 func TestWantOfRoomIsThePlacesToWaitFor(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		p := newPlane()
-		tries := 0
+		var tries atomic.Int64
 		engine := memory.New(memory.Config{Fault: func(c memory.Call) memory.Fault {
 			if c.Op == memory.OpLaunch {
-				tries++
+				tries.Add(1)
 				return memory.Fault{Err: backend.ErrExhausted}
 			}
 			return memory.Fault{}
@@ -689,7 +691,7 @@ func TestWantOfRoomIsThePlacesToWaitFor(t *testing.T) {
 		defer func() { cancel(); require.NoError(t, <-done) }()
 		p.grant("r1", 3, "linux")
 		time.Sleep(5 * time.Second)
-		require.Equal(t, 3, tries, "each was tried")
+		require.EqualValues(t, 3, tries.Load(), "each was tried")
 		require.Zero(t, loop.State().Templates[0].Failures)
 	})
 }

@@ -91,6 +91,7 @@ func (l *ledger) adopt(seen *backend.Runner, first bool, now time.Time) *Runner 
 	if l.sole && !first || first && seen.State.Ended() { // of what ended before we began nothing is known
 		r.judged = true
 	}
+	r.concluded = first && seen.State.Ended()
 	if known && made.After(l.started) && !first && !l.sole && seen.State.HoldsSlot() {
 		if now.Sub(l.rivals.last) >= conflictPatience {
 			l.rivals.first = now
@@ -120,7 +121,7 @@ func (l *ledger) see(r *Runner, seen *backend.Runner, began, now time.Time) {
 	if !r.Removed.IsZero() && !r.Removed.Before(began) {
 		return // an old sight: it was removed since
 	}
-	r.Seen = seen
+	r.Seen, r.host = seen, cmp.Or(seen.Host, r.host)
 	if !r.Removed.IsZero() { // gone, and here again: a late launch
 		r.Removed = time.Time{}
 	}
@@ -184,13 +185,13 @@ func endReason(seen *backend.Runner) string {
 	var parts []string
 	switch {
 	case seen.OOMKilled:
-		parts = append(parts, "out-of-memory")
+		parts = append(parts, ReasonOutOfMemory)
 	case seen.State == backend.Exited:
-		return "exit-code: 0"
+		return ReasonExitCode + ": 0"
 	case seen.ExitCode != nil:
-		parts = append(parts, "exit-code")
+		parts = append(parts, ReasonExitCode)
 	default:
-		parts = append(parts, "failed")
+		parts = append(parts, ReasonFailed)
 	}
 	if seen.ExitCode != nil {
 		parts = append(parts, fmt.Sprintf(" %d", *seen.ExitCode))
@@ -211,7 +212,7 @@ func (l *ledger) miss(r *Runner, began, now time.Time) {
 		r.Seen = nil
 		r.Ended, r.Removed = now, now
 		l.endedIdle(r)
-		l.tell(r, EventTerminated, cmp.Or(r.Removing, "disappeared"), now)
+		l.tell(r, EventTerminated, cmp.Or(r.Removing, ReasonDisappeared), now)
 		r.judged = r.judged || r.Removing != ""
 		l.note("warn", "disappeared", "runner", r.ID, "template", r.Template)
 	case !r.Ended.IsZero():
@@ -221,6 +222,8 @@ func (l *ledger) miss(r *Runner, began, now time.Time) {
 		}
 	}
 	if l.forgettable(r, began) {
+		r.judged = true
+		l.conclude(r)
 		l.forget(r.ID)
 	}
 }

@@ -8,21 +8,6 @@ import (
 	"github.com/slipway-ci/slipway/backend"
 )
 
-// Reasons for which runners end: they are logged, reported and counted.
-const (
-	ReasonUnwanted             = "unwanted"
-	ReasonMaxLifetime          = "max-lifetime"
-	ReasonRegistrationDeadline = "registration-deadline"
-	ReasonLaunchDeadline       = "launch-deadline"
-	ReasonStopDeadline         = "stop-deadline"
-	ReasonIdle                 = "idle"
-	ReasonGivenUp              = "given-up"
-	ReasonEnded                = "ended"
-	ReasonRetention            = "retention"
-	ReasonStopping             = "provisioner-stopping"
-	ReasonExpired              = "registration-expired"
-)
-
 // endings decides which runners are dropped, retired or removed.
 func (p *plan) endings() {
 	kept := p.keptForPostMortem()

@@ -43,7 +43,7 @@ func (p *plan) list() {
 	if l.Busy || p.s.Stopping {
 		return
 	}
-	next := later(l.Next, l.Began.Add(listSpacing))
+	next := later(l.Next, l.Began.Add(listPace(l)))
 	reason := "a change was hinted at"
 	if !p.s.Woken {
 		next, reason = later(next, l.Began.Add(listInterval(p.s))), "it is time"
@@ -51,6 +51,13 @@ func (p *plan) list() {
 	if p.due(next) {
 		p.do(Action{Do: DoList, Reason: reason})
 	}
+}
+
+// listPace is the least time from one list to the next. Where lists take long, as in
+// a burst of launches, they get a twentieth of the time and the launches the rest.
+func listPace(last Call) time.Duration {
+	took := last.Done.Sub(last.Began) // less than nothing: it was not good
+	return min(max(listSpacing, 20*took), listPaceMax)
 }
 
 func listInterval(s Snapshot) time.Duration {

@@ -99,6 +99,10 @@ type Runner struct {
 	judged       bool            // whether its end was weighed as a crash
 	proved       bool            // whether the backend was told that it came to something
 	tailed       bool            // whether the end of its log was fetched
+	concluded    bool            // whether its end was told to Config.Ended
+	crash        bool            // whether its end was held against its template or host
+	why          string          // the reason that its end was reported with
+	host         string          // where it was seen last
 	registration Registration
 }
 

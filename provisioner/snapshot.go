@@ -81,6 +81,8 @@ type Lane struct {
 	FailureReason string
 	// LaunchTook is how long the last good launch took.
 	LaunchTook time.Duration
+	// Ends is what became of its newest runners, for display; nil: none has ended.
+	Ends *Ends
 }
 
 // HeldGrant is a grant of which not everything was minted yet.

@@ -157,6 +157,9 @@ func setSnapshot(t *testing.T, s *Snapshot, name string, v pairs) {
 		s.Observed = false
 	case "woken":
 		s.Woken = true
+		if took := v.duration("took", 0); took > 0 { // the last list ended just now
+			s.List.Began, s.List.Done = s.Now.Add(-took), s.Now
+		}
 	case "prepare":
 		s.Able.Prepare = true
 	case "cold":

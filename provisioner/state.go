@@ -31,6 +31,7 @@ type TemplateState struct {
 	FailureReason string    `json:"failure_reason,omitempty"`
 	Until         time.Time `json:"backing_off_until,omitzero"`
 	Preparing     bool      `json:"preparing,omitempty"`
+	Ends          *Ends     `json:"ends,omitempty"`
 }
 
 // RunnerState is what is known of a runner.
@@ -78,7 +79,7 @@ func stateOf(s Snapshot) State {
 		t, c, lane := s.Index.Get(key), all[key], s.Lanes[key]
 		ts := TemplateState{
 			Key: key, Free: s.room(t, c), Live: c.live, Idle: c.idle, Max: t.MaxConcurrency,
-			Failures: lane.Failures, FailureReason: lane.FailureReason, Until: lane.Until, Preparing: lane.Preparing,
+			Failures: lane.Failures, FailureReason: lane.FailureReason, Until: lane.Until, Preparing: lane.Preparing, Ends: lane.Ends,
 		}
 		if target, told := s.Targets[key]; told {
 			ts.Target = &target.Count

@@ -37,6 +37,8 @@ type Entry struct {
 	Skipped int
 	// Routine is for what there is very much of: jobs.
 	Routine bool
+	// Begun is Begin's mark of the change, if there is one. It is not kept.
+	Begun string
 }
 
 // RoleLocal is the role of what was done on the hub's own machine.
@@ -56,13 +58,17 @@ const maxChanges = 16 << 10
 // nil both are on disk. Of one token's refused requests (status 400 and above) at
 // most 120 a minute are stored; the next entry tells how many were not.
 func (l *Log) Record(ctx context.Context, e Entry, events ...Event) error {
-	skipped, skip := l.refused.count(e.TokenID, e.Status, time.Now())
-	if skip && len(events) == 0 {
+	now := time.Now()
+	skipped, skip := l.refused.count(e.TokenID, e.Status, now)
+	if skip && len(events) == 0 && e.Begun == "" {
 		return nil
 	}
 	e.Skipped = skipped
 	err := l.write(ctx, func(tx *store.Tx) error {
-		if err := insert(tx, e); err != nil {
+		if err := ended(tx, e); err != nil || skip && len(events) == 0 {
+			return err
+		}
+		if err := insert(tx, e, now); err != nil {
 			return err
 		}
 		return AppendTx(tx, events...)
@@ -74,7 +80,7 @@ func (l *Log) Record(ctx context.Context, e Entry, events ...Event) error {
 	return nil
 }
 
-func insert(tx *store.Tx, e Entry) error {
+func insert(tx *store.Tx, e Entry, at time.Time) error {
 	changes, err := json.Marshal(append([]Change{}, e.Changes...))
 	if err != nil {
 		return err
@@ -85,7 +91,7 @@ func insert(tx *store.Tx, e Entry) error {
 	}
 	_, err = tx.Exec(`INSERT INTO audit (at, token_id, token_name, role, address, request_id, method, route, action, object, status, outcome, detail, changes, skipped, routine)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		time.Now().UnixMilli(), e.TokenID, clean(e.TokenName, maxObject), e.Role, clean(e.Address, maxObject), clean(e.RequestID, maxObject), e.Method, e.Route,
+		at.UnixMilli(), e.TokenID, clean(e.TokenName, maxObject), e.Role, clean(e.Address, maxObject), clean(e.RequestID, maxObject), e.Method, e.Route,
 		e.Action, clean(e.Object, maxObject), e.Status, e.Outcome, clean(e.Detail, maxText), clean(string(changes), maxChanges+maxText), e.Skipped, e.Routine)
 	return err
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/slipway-ci/slipway/hub/events"
 	"github.com/slipway-ci/slipway/hub/queue"
 	"github.com/slipway-ci/slipway/hub/store"
+	"github.com/slipway-ci/slipway/hub/store/storetest"
 	"github.com/slipway-ci/slipway/tokens"
 )
 
@@ -27,7 +28,7 @@ type world struct {
 
 func newWorld(t *testing.T, adjust ...func(*events.Config)) *world {
 	t.Helper()
-	db, err := store.Open(t.Context(), store.Config{Dir: t.TempDir()})
+	db, err := store.Open(t.Context(), store.Config{Dir: storetest.Dir(t)})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, db.Close()) })
 	w := &world{t: t, store: db}

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/slipway-ci/slipway/hub/queue"
 	"github.com/slipway-ci/slipway/hub/store"
 )
@@ -17,6 +19,7 @@ import (
 type Log struct {
 	cfg     Config
 	store   *store.Store
+	life    string // this process's, as opposed to earlier ones
 	refused *refusals
 	wake    chan struct{} // something was told; of one
 
@@ -31,7 +34,7 @@ func New(cfg Config) (*Log, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	return &Log{cfg: cfg, store: cfg.Queue.Store(), refused: newRefusals(), wake: make(chan struct{}, 1)}, nil
+	return &Log{cfg: cfg, store: cfg.Queue.Store(), life: uuid.NewString(), refused: newRefusals(), wake: make(chan struct{}, 1)}, nil
 }
 
 // topic is woken by every event that is not of a job.
@@ -135,6 +138,9 @@ func (l *Log) flush(ctx context.Context) {
 func (l *Log) Run(ctx context.Context) error {
 	sweep := time.NewTicker(time.Hour)
 	defer sweep.Stop()
+	if err := l.recall(ctx); err != nil && ctx.Err() == nil {
+		l.cfg.Logger.Error("audit entries of an earlier start", "err", err)
+	}
 	l.prune(ctx)
 	for {
 		select {

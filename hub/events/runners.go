@@ -3,7 +3,6 @@ package events
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
@@ -16,7 +15,8 @@ const runnerInterval = 15 * time.Second
 
 // FollowRunners stores what becomes of the runners of a backend, such as a fleet,
 // until ctx ends; then it returns nil. What there is at its begin was told before.
-// A runner that comes and goes between two looks, seconds apart, is not told of.
+// How runners end is told by Ended: who launched them knows why. A runner that comes
+// and goes between two looks, seconds apart, is told of by that alone.
 func (l *Log) FollowRunners(ctx context.Context, b backend.Backend) error {
 	changed := make(chan struct{}, 1)
 	var watching sync.WaitGroup
@@ -97,21 +97,29 @@ func (l *Log) tellRunners(before roster, runners []backend.Runner) roster {
 			l.Tell(kind, "runner/"+r.ID, text+is.place)
 		}
 	}
-	for id, was := range before {
-		if _, there := now[id]; !there {
-			l.Tell("runner-removed", "runner/"+id, "removed"+was.place)
-		}
-	}
 	return now
 }
 
-func placeOf(r backend.Runner) string {
-	text := ""
-	if set := r.Labels[provisioner.LabelTemplate]; set != "" {
-		text += " of scale set " + set
+// endings are the kinds of events for how a runner ended: by itself, well or not, or
+// by us. Each runner has one of them.
+var endings = map[provisioner.EventState]string{
+	provisioner.EventStopped: "runner-exited", provisioner.EventFailed: "runner-failed", provisioner.EventTerminated: "runner-removed",
+}
+
+// Ended stores how a runner ended and why, soon: for provisioner.Config.Ended. It
+// never waits.
+func (l *Log) Ended(e provisioner.End) {
+	l.Tell(endings[e.State], "runner/"+e.Runner, e.String()+place(e.Template, e.Host))
+}
+
+func placeOf(r backend.Runner) string { return place(r.Labels[provisioner.LabelTemplate], r.Host) }
+
+func place(scaleSet, host string) (text string) {
+	if scaleSet != "" {
+		text += ", of scale set " + scaleSet
 	}
-	if r.Host != "" {
-		text += " on " + r.Host
+	if host != "" {
+		text += " on " + host
 	}
 	return text
 }
@@ -128,20 +136,6 @@ func becameOf(r backend.Runner, known bool, was backend.State) (kind, text strin
 		}
 	case backend.Stopping:
 		return "runner-stopping", "stopping"
-	case backend.Exited:
-		return "runner-exited", "ended with exit code 0"
-	case backend.Failed:
-		text = "failed"
-		if r.ExitCode != nil {
-			text += fmt.Sprintf(" with exit code %d", *r.ExitCode)
-		}
-		if r.OOMKilled {
-			text += ", out of memory"
-		}
-		if r.Error != "" {
-			text += " (" + clean(r.Error, 300) + ")"
-		}
-		return "runner-failed", text
 	}
 	return "", ""
 }

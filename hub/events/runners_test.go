@@ -2,6 +2,7 @@ package events_test
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/slipway-ci/slipway/backend"
 	"github.com/slipway-ci/slipway/hub/events"
 	"github.com/slipway-ci/slipway/provisioner"
+	"github.com/slipway-ci/slipway/tokens"
 )
 
 // roster is a backend that lists what the test says.
@@ -19,13 +21,15 @@ type roster struct {
 	mu      sync.Mutex
 	runners []backend.Runner
 	changed chan struct{}
+	sets    int
+	shown   int // of the sets
 	looks   int
 }
 
 func (r *roster) List(context.Context) (backend.Listing, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.looks++
+	r.looks, r.shown = r.looks+1, r.sets
 	return backend.Listing{Runners: append([]backend.Runner{}, r.runners...)}, nil
 }
 
@@ -42,7 +46,7 @@ func (r *roster) Watch(ctx context.Context, wake func()) error {
 
 func (r *roster) set(list ...backend.Runner) {
 	r.mu.Lock()
-	r.runners = list
+	r.runners, r.sets = list, r.sets+1
 	r.mu.Unlock()
 	r.changed <- struct{}{}
 }
@@ -77,20 +81,58 @@ func TestRunnersAreFollowed(t *testing.T) {
 		return b.looks
 	}
 	require.Eventually(t, func() bool { return looked() > 0 }, 10*time.Second, time.Millisecond)
-	failed := runner("new", backend.Failed)
-	failed.ExitCode, failed.Error = new(int), "no such image"
-	*failed.ExitCode = 137
 	b.set(runner("old", backend.Unknown), runner("away", backend.Running), runner("new", backend.Starting))
 	require.Eventually(t, func() bool { return len(texts()) == 1 }, 20*time.Second, 10*time.Millisecond)
-	b.set(runner("old", backend.Running), runner("away", backend.Exited), failed)
-	require.Eventually(t, func() bool { return len(texts()) == 3 }, 20*time.Second, 10*time.Millisecond)
+	b.set(runner("old", backend.Running), runner("away", backend.Exited), runner("new", backend.Failed))
+	require.Eventually(t, func() bool { b.mu.Lock(); defer b.mu.Unlock(); return b.shown == b.sets }, 20*time.Second, time.Millisecond)
 	b.set(runner("old", backend.Running), runner("new", backend.Running))
-	require.Eventually(t, func() bool { return len(texts()) == 5 }, 20*time.Second, 10*time.Millisecond)
-	require.ElementsMatch(t, []string{
-		"runner-started runner/new: started of scale set linux on a",
-		"runner-exited runner/away: ended with exit code 0 of scale set linux on a",
-		"runner-failed runner/new: failed with exit code 137 (no such image) of scale set linux on a",
-		"runner-removed runner/away: removed of scale set linux on a",
-		"runner-back runner/new: is there again of scale set linux on a",
-	}, texts())
+	require.Eventually(t, func() bool { return len(texts()) == 2 }, 20*time.Second, 10*time.Millisecond)
+	require.Equal(t, []string{
+		"runner-started runner/new: started, of scale set linux on a",
+		"runner-back runner/new: is there again, of scale set linux on a",
+	}, texts(), "how they end is told by Ended")
+}
+
+// An end is one event, with its reason, its exit code and the backend's words.
+func TestEndsSayWhy(t *testing.T) {
+	w := newWorld(t)
+	secret := tokens.New(tokens.Bootstrap).Reveal()
+	code := 137
+	end := provisioner.End{Template: "linux", Host: "a", Registered: provisioner.No, Worked: provisioner.No}
+	for _, change := range []func(*provisioner.End){
+		func(e *provisioner.End) {
+			e.Runner, e.State, e.Reason = "late", provisioner.EventTerminated, provisioner.ReasonRegistrationDeadline
+		},
+		func(e *provisioner.End) {
+			e.Runner, e.State, e.Reason, e.ExitCode, e.Text = "big", provisioner.EventFailed, "out-of-memory", &code, "killed "+secret
+		},
+		func(e *provisioner.End) {
+			e.Runner, e.State, e.Reason, e.Text, e.Host = "evil", provisioner.EventFailed, "refused", "host a: image evil:1 is not allowed", ""
+		},
+		func(e *provisioner.End) {
+			e.Runner, e.State, e.Reason, e.ExitCode, e.Job, e.Worked = "good", provisioner.EventStopped, "exit-code", new(int), "job-1", provisioner.Yes
+		},
+		func(e *provisioner.End) {
+			e.Runner, e.State, e.Reason, e.Text, e.Job, e.Worked = "lost", provisioner.EventFailed, "failed", "host-lost", "job-2", provisioner.Yes
+		},
+	} {
+		e := end
+		change(&e)
+		w.Ended(e)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	require.NoError(t, w.Run(ctx), "what was told is stored")
+	var texts []string
+	for _, e := range w.after(0, events.Filter{}, 100).Events {
+		require.NotContains(t, e.Text, secret)
+		texts = append(texts, e.Kind+" "+e.Object+": "+strings.ReplaceAll(e.Text, tokens.Redact(secret), "#"))
+	}
+	require.Equal(t, []string{
+		"runner-removed runner/late: ended by us: registration-deadline, never registered, of scale set linux on a",
+		"runner-failed runner/big: failed: out-of-memory, exit code 137 (killed #), never registered, of scale set linux on a",
+		"runner-failed runner/evil: not launched: refused (host a: image evil:1 is not allowed), never registered, of scale set linux",
+		"runner-exited runner/good: ended with exit code 0, had job job-1, of scale set linux on a",
+		"runner-failed runner/lost: failed (host-lost), had job job-2, of scale set linux on a",
+	}, texts)
 }

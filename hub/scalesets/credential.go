@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -41,8 +42,12 @@ type RegistryCredential struct {
 	Username  string
 	CreatedAt time.Time
 	UpdatedAt time.Time
+	// Problem says why its password can't be read any more, and what to do; empty: it
+	// can. Credentials alone tells it.
+	Problem string
 
-	id string // what the password is bound to
+	id     string // what the password is bound to
+	sealed []byte
 }
 
 const (
@@ -146,7 +151,12 @@ func (r *Registry) Credentials(ctx context.Context) (out []RegistryCredential, e
 	err = r.read(ctx, func(t *tx) error {
 		all, err := t.credentials()
 		for _, name := range slices.Sorted(maps.Keys(all)) {
-			out = append(out, all[name])
+			c := all[name]
+			if _, err := r.open(c); err != nil {
+				c.Problem = unreadable(c, err)
+			}
+			c.sealed = nil
+			out = append(out, c)
 		}
 		return err
 	})
@@ -161,11 +171,11 @@ func (t *tx) credentials() (map[string]RegistryCredential, error) {
 	_, err := store.All(t.Tx, func(row store.Row) (_ struct{}, err error) {
 		var c RegistryCredential
 		var created, updated int64
-		err = row.Scan(&c.id, &c.Name, &c.Registry, &c.Username, &created, &updated)
+		err = row.Scan(&c.id, &c.Name, &c.Registry, &c.Username, &c.sealed, &created, &updated)
 		c.CreatedAt, c.UpdatedAt = time.UnixMilli(created).UTC(), time.UnixMilli(updated).UTC()
 		out[c.Name] = c
 		return struct{}{}, err
-	}, `SELECT id, name, registry, username, created_at, updated_at FROM registry_credentials`)
+	}, `SELECT id, name, registry, username, secret, created_at, updated_at FROM registry_credentials`)
 	return out, err
 }
 
@@ -173,30 +183,38 @@ func (t *tx) credentials() (map[string]RegistryCredential, error) {
 // credential, is not there any more, or the image is from another registry than the
 // credential's. For fleet.Config, just before a launch: the caller keeps it no longer.
 func (r *Registry) Credential(ctx context.Context, template, image string) (c *backend.Credential, err error) {
-	type sealed struct {
-		id, registry, username string
-		password               []byte
-	}
-	var row sealed
+	var row RegistryCredential
 	var found bool
 	err = r.read(ctx, func(t *tx) error {
-		row, found, err = store.One(t.Tx, func(row store.Row) (s sealed, err error) {
-			return s, row.Scan(&s.id, &s.registry, &s.username, &s.password)
-		}, `SELECT c.id, c.registry, c.username, c.secret FROM scale_sets s JOIN registry_credentials c ON c.name = s.credential
+		row, found, err = store.One(t.Tx, func(row store.Row) (c RegistryCredential, err error) {
+			return c, row.Scan(&c.id, &c.Name, &c.Registry, &c.Username, &c.sealed)
+		}, `SELECT c.id, c.name, c.registry, c.username, c.secret FROM scale_sets s JOIN registry_credentials c ON c.name = s.credential
 			WHERE s.name = ? AND s.credential <> ''`, template)
 		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("scalesets: read credential of %s: %w", template, err)
 	}
-	if !found || row.registry != imageRegistry(image) {
+	if !found || row.Registry != imageRegistry(image) {
 		return nil, nil
 	}
-	password, err := r.cfg.Vault.Open(vault.RegistryCredential.Place(row.id), row.password)
+	password, err := r.open(row)
 	if err != nil {
-		return nil, fmt.Errorf("scalesets: open credential of %s: %w", template, err)
+		return nil, fmt.Errorf("scalesets: open credential %s of %s: %s: %w", row.Name, template, unreadable(row, err), err)
 	}
-	return &backend.Credential{Registry: row.registry, Username: row.username, Password: string(password)}, nil
+	return &backend.Credential{Registry: row.Registry, Username: row.Username, Password: string(password)}, nil
+}
+
+func (r *Registry) open(c RegistryCredential) ([]byte, error) {
+	return r.cfg.Vault.Open(vault.RegistryCredential.Place(c.id), c.sealed)
+}
+
+// unreadable says why a password can't be opened, and what to do.
+func unreadable(c RegistryCredential, err error) string {
+	if errors.Is(err, vault.ErrKey) {
+		return fmt.Sprintf("sealed with key %s that is gone: set it again", vault.SealedWith(c.sealed))
+	}
+	return "damaged: set it again"
 }
 
 func newID() string {

@@ -199,3 +199,41 @@ func TestPasswordsAreBoundToTheirRowAndOutliveARotation(t *testing.T) {
 	_, err = w.Credential(ctx, "small", "ghcr.io/acme/runner:1")
 	require.ErrorIs(t, err, vault.ErrSealed)
 }
+
+// A credential whose key was forgotten looks as it is: of no use until it is set again.
+func TestACredentialOfAForgottenKeySaysSo(t *testing.T) {
+	lost, next := vault.NewKey(), vault.NewKey()
+	w := newWorld(t)
+	ctx := t.Context()
+	open := func(key string) *Registry {
+		v, err := vault.Open(ctx, vault.Config{Store: w.store, Key: key}) // that of the file is a previous one
+		require.NoError(t, err)
+		r, err := New(ctx, Config{Store: w.store, Hosts: w.hosts, Vault: v})
+		require.NoError(t, err)
+		return r
+	}
+	r := open(lost)
+	spec := CredentialSpec{Registry: "ghcr.io", Username: "robot", Password: canary}
+	_, err := r.SetCredential(ctx, "ghcr", spec)
+	require.NoError(t, err)
+	w.create("with", `, "image": "ghcr.io/acme/runner:1", "credential": "ghcr"`)
+	w.credential("quay", "quay.io") // with another key
+	id, err := vault.KeyID(lost)
+	require.NoError(t, err)
+	require.NoError(t, vault.Forget(ctx, w.store, id))
+
+	r = open(next)
+	problem := "sealed with key " + id + " that is gone: set it again"
+	listed, err := r.Credentials(ctx)
+	require.NoError(t, err)
+	require.Equal(t, []string{"ghcr: " + problem, "quay: "}, []string{listed[0].Name + ": " + listed[0].Problem, listed[1].Name + ": " + listed[1].Problem})
+	_, err = r.Credential(ctx, "with", "ghcr.io/acme/runner:1")
+	require.ErrorIs(t, err, vault.ErrKey)
+	require.ErrorContains(t, err, problem)
+
+	_, err = r.SetCredential(ctx, "ghcr", spec)
+	require.NoError(t, err)
+	listed, err = r.Credentials(ctx)
+	require.NoError(t, err)
+	require.Empty(t, listed[0].Problem)
+}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"path/filepath"
 	"sync"
 	"testing"
 
@@ -15,6 +14,7 @@ import (
 
 	"github.com/slipway-ci/slipway/hub/hosts"
 	"github.com/slipway-ci/slipway/hub/store"
+	"github.com/slipway-ci/slipway/hub/store/storetest"
 	"github.com/slipway-ci/slipway/hub/vault"
 )
 
@@ -66,7 +66,7 @@ type world struct {
 
 func newWorld(t *testing.T, change ...func(*Config)) *world {
 	t.Helper()
-	w := &world{t: t, dir: filepath.Join(t.TempDir(), "data"), log: new(bytes.Buffer),
+	w := &world{t: t, dir: storetest.Dir(t), log: new(bytes.Buffer),
 		hosts: &fakeHosts{names: map[string]string{"id-1": "builder-1", "id-2": "builder-2", "id-3": "arm"}}}
 	log := hclog.New(&hclog.LoggerOptions{Output: w.log, Level: hclog.Trace})
 	s, err := store.Open(t.Context(), store.Config{Dir: w.dir, Logger: log})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/hkdf"
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -205,6 +206,14 @@ func (v *Vault) Open(place string, sealed []byte) ([]byte, error) {
 		return nil, ErrSealed
 	}
 	return text, nil
+}
+
+// SealedWith is the id of the key that a sealed value opens with; empty: it is none.
+func SealedWith(sealed []byte) string {
+	if len(sealed) < headerSize || sealed[0] != sealedVersion {
+		return ""
+	}
+	return hex.EncodeToString(sealed[1:headerSize])
 }
 
 // Derive returns the 32-byte key for a purpose, such as signing. It is the same

@@ -16,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/slipway-ci/slipway/hub/store"
+	"github.com/slipway-ci/slipway/hub/store/storetest"
 	"github.com/slipway-ci/slipway/hub/vault"
 )
 
@@ -30,7 +31,7 @@ type world struct {
 }
 
 func newWorld(t *testing.T) *world {
-	w := &world{t: t, dir: filepath.Join(t.TempDir(), "data"), log: new(bytes.Buffer)}
+	w := &world{t: t, dir: storetest.Dir(t), log: new(bytes.Buffer)}
 	s, err := store.Open(t.Context(), store.Config{Dir: w.dir})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, s.Close()) })

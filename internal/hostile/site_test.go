@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
@@ -24,6 +23,7 @@ import (
 	"github.com/slipway-ci/slipway/backend/memory"
 	"github.com/slipway-ci/slipway/hub"
 	"github.com/slipway-ci/slipway/hub/client"
+	"github.com/slipway-ci/slipway/hub/store/storetest"
 	"github.com/slipway-ci/slipway/internal/wire"
 	"github.com/slipway-ci/slipway/tokens"
 )
@@ -68,7 +68,7 @@ func newSite(t *testing.T, adjust ...func(*hub.Config)) *site {
 	t.Helper()
 	s := &site{t: t, log: &lines{}, http: &http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}}
 	config := hub.Config{
-		DataDir: filepath.Join(t.TempDir(), "data"), Listen: "127.0.0.1:0", PublicURL: "http://127.0.0.1:1",
+		DataDir: storetest.Dir(t), Listen: "127.0.0.1:0", PublicURL: "http://127.0.0.1:1",
 		MinFree: 1, MinFreePercent: 0.0001, Reserve: 4096, DrainTimeout: time.Second, ShutdownTimeout: time.Second,
 		Logger: hclog.New(&hclog.LoggerOptions{Output: s.log, Level: hclog.Info}),
 	}

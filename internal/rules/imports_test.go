@@ -18,6 +18,8 @@ var rules = []struct{ from, mustNotReach, allowed, why string }{
 	{"./provisioner", module + `/(hub|agent|docker|cmd|internal)`, "", "the loop knows only its two ports"},
 	{"./docker", module + `/(hub|agent|provisioner)`, "", "a backend decides nothing and knows no control plane"},
 	{"./hub/...", module + `/(agent|docker)(/|$)`, "", "a hub holds no engine; agent and hub meet on the wire alone"},
+	{"./hub/queue", module + `/(provisioner|hub/(fleet|hosts|api|runnerapi))`, "", "the queue serves whoever provisions: only its plane knows the loop"},
+	{"./hub/fleet/placement", module + `/hub/(store|hosts|scalesets|fleet$)|sqlite`, "", "placement decides, from values to a verdict"},
 	{"./agent/...", module + `/hub(/|$)`, "", "agent and hub meet on the wire alone"},
 	{"./tokens", `\.[a-z]+/`, module + "/tokens", "tokens are the standard library alone"},
 }

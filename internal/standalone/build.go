@@ -22,13 +22,18 @@ import (
 // lifetimeGrace is how long after its own limit a runner is removed.
 const lifetimeGrace = time.Minute
 
-// registrationGrace is how much longer than the reservation a runner has until
-// it must be registered.
-const registrationGrace = 30 * time.Second
-
-// leastLaunchDeadline is how long a launch may be uncertain, and a container
-// created and not started, at the least: longer than one launch may take.
-const leastLaunchDeadline = 30 * time.Second
+// Tests that wait for these set less.
+var (
+	// registrationGrace is how much longer than the reservation a runner has until
+	// it must be registered.
+	registrationGrace = 30 * time.Second
+	// leastLaunchDeadline is how long a launch may be uncertain, and a container
+	// created and not started, at the least: longer than one launch may take.
+	leastLaunchDeadline = 30 * time.Second
+	// factsInterval is how often the service is asked what it knows of runners. Polls
+	// tell of intents; this only catches what was missed.
+	factsInterval = 25 * time.Second
+)
 
 // templates reads the template file, as this program needs it.
 func (c Config) templates() ([]template.Template, []file.Warning, error) {
@@ -41,6 +46,7 @@ func (c Config) templates() ([]template.Template, []file.Warning, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	read.Warnings = append(read.Warnings, c.raiseDeadlines(read.Templates)...)
 	if c.Backend != "docker" {
 		return read.Templates, read.Warnings, nil
 	}
@@ -57,6 +63,20 @@ func (c Config) templates() ([]template.Template, []file.Warning, error) {
 		read.Templates, err = asTheReference(read.Templates, c.TemplatesFile, data, options)
 	}
 	return read.Templates, read.Warnings, err
+}
+
+// raiseDeadlines has no template's runner end before the reservation that it was
+// launched for can be over.
+func (c Config) raiseDeadlines(templates []template.Template) (warnings []file.Warning) {
+	least := c.RegistrationDeadline + registrationGrace
+	for i := range templates {
+		if t := &templates[i]; t.RegistrationDeadline > 0 && t.RegistrationDeadline < least {
+			warnings = append(warnings, file.Warning{File: c.TemplatesFile, Message: fmt.Sprintf(
+				"template %q: registration_deadline is %s: taken for %s, which is %s longer than a reservation lives", t.Key, t.RegistrationDeadline, least, registrationGrace)})
+			t.RegistrationDeadline = least
+		}
+	}
+	return warnings
 }
 
 // readBounded reads what a template file may hold, and a byte more.
@@ -165,8 +185,8 @@ func (c Config) limits() provisioner.Limits {
 	}
 	return provisioner.Limits{
 		PollWait: c.PollWait, PollInterval: c.PollInterval, PollMaxInterval: c.PollMaxInterval, UnwatchedListInterval: c.ConvergeInterval,
-		// The engine tells of changes and a poll of intents: these only catch what was missed.
-		ListInterval: 20 * time.Second, FactsInterval: 25 * time.Second,
+		ListInterval:    20 * time.Second, // the engine tells of changes: this only catches what was missed
+		FactsInterval:   factsInterval,
 		MaxReservations: c.MaxReservations, MintBatch: c.BatchSize, LaunchParallelism: c.LaunchParallelism,
 		LaunchDeadline:      max(c.RegistrationDeadline, leastLaunchDeadline),
 		ReservationLifetime: c.RegistrationDeadline, RegistrationDeadline: c.RegistrationDeadline + registrationGrace,

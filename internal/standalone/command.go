@@ -11,6 +11,7 @@ import (
 
 	"github.com/slipway-ci/slipway/backend/process"
 	"github.com/slipway-ci/slipway/internal/cli/command"
+	"github.com/slipway-ci/slipway/internal/signals"
 	"github.com/slipway-ci/slipway/internal/version"
 	"github.com/slipway-ci/slipway/tokens"
 )
@@ -19,12 +20,9 @@ import (
 func Main() int {
 	process.Main() // does not return in the supervisor of a runner
 	root := Root()
-	ctx, stop := interruptible(root.ErrOrStderr())
+	ctx, stop := signals.Interruptible(root.ErrOrStderr())
 	defer stop()
-	root.SetArgs(os.Args[1:])
-	root.SilenceErrors, root.SilenceUsage = true, true
-	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return command.Usage(c, "%w", err) })
-	return command.Report(root.Name(), root.ErrOrStderr(), root.ExecuteContext(ctx))
+	return command.Report(root.Name(), root.ErrOrStderr(), command.Execute(ctx, root, os.Args[1:]))
 }
 
 // told prints all that is wrong, a line each, and ends the program with code.

@@ -185,6 +185,7 @@ func TestContainersAreThoseOfTheReference(t *testing.T) {
 			again := d.start("--adopt-owner", oldOwner)
 			again.ready()
 			again.says("there are runners of other provisioners on this engine")
+			require.Equal(t, 1, strings.Count(again.output(), "there are runners of other provisioners"), "in one warning, however many")
 			held := map[string]bool{}
 			for _, r := range again.state(t).State.Runners {
 				held[r.ID] = true

@@ -210,6 +210,21 @@ func TestLevelsOfTheLog(t *testing.T) {
 	require.ErrorContains(t, err, `LOG_STDOUT_LEVEL is "debug": it must not tell more than LOG_LEVEL, which is info`)
 }
 
+// A runner has at least 30 s longer than its reservation, whatever its template says.
+func TestDeadlinesOfTemplatesAreLongEnough(t *testing.T) {
+	const text = "templates:\n  short: {labels: [a], cpu: 1, memory: 1g, max_concurrency: 1, registration_deadline: 149s}\n" +
+		"  long: {labels: [a], cpu: 1, memory: 1g, max_concurrency: 1, registration_deadline: 151s}\n  none: {labels: [a], cpu: 1, memory: 1g, max_concurrency: 1}\n"
+	list, warnings, err := loaded(t, "SHIPFOX_PROVISIONER_TEMPLATES_FILE", templates(t, text)).templates()
+	require.NoError(t, err)
+	deadlines := map[string]time.Duration{}
+	for _, one := range list {
+		deadlines[one.Key] = one.RegistrationDeadline
+	}
+	require.Equal(t, map[string]time.Duration{"short": 150 * time.Second, "long": 151 * time.Second, "none": 0}, deadlines)
+	require.Len(t, warnings, 1)
+	require.Contains(t, warnings[0].String(), `template "short": registration_deadline is 2m29s: taken for 2m30s`)
+}
+
 func TestLimitsOfTheLoop(t *testing.T) {
 	load := func(pairs ...string) Config { return loaded(t, pairs...) }
 	l := load().limits()

@@ -27,7 +27,7 @@ func (c *ControlPlane) Announce(ctx context.Context, r provisioner.Ref) error {
 	attached, err := c.attach(ctx, r)
 	if e := asAPI(err); err != nil && (e == nil || !e.definite()) {
 		if _, err = c.attach(ctx, r); err == nil {
-			c.observe(r.ID)
+			c.observe(r.ID, time.Time{})
 			return nil
 		}
 	}
@@ -36,7 +36,7 @@ func (c *ControlPlane) Announce(ctx context.Context, r provisioner.Ref) error {
 		c.forgetGeneration(err)
 		return err
 	case attached:
-		c.observe(r.ID)
+		c.observe(r.ID, time.Time{})
 		return nil
 	default:
 		return fmt.Errorf("shipfox: attach runner %s: %w", r.ID, provisioner.ErrRefused)

@@ -100,7 +100,7 @@ func (s *stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case strings.HasSuffix(r.URL.Path, "/provider-runner"):
 		_, _ = io.WriteString(w, `{"attached":true}`)
 	default:
-		_, _ = io.WriteString(w, `{"accepted":1}`)
+		_, _ = io.WriteString(w, `{"accepted":1,"runners":[]}`)
 	}
 }
 
@@ -231,22 +231,6 @@ func TestAnAnswerWithoutRequestIndexIsAPrefix(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, minted, 1)
 	require.Equal(t, "r1", minted[0].Runner)
-}
-
-func TestRetryAfterIsHonoured(t *testing.T) {
-	s, c := newStub(t, shipfox.Ert)
-	_, err := c.Identify(t.Context())
-	require.NoError(t, err)
-	before := len(s.to(mintRoute))
-	s.reply[mintRoute] = func(w http.ResponseWriter, _ string) {
-		w.Header().Set("Retry-After", "30")
-		answer(429, `{"code":"rate-limited","details":{"retry_after_seconds":30}}`)(w, "")
-	}
-	for range 3 {
-		_, err := c.Mint(t.Context(), []provisioner.MintRequest{{Runner: "r1", Reservation: "v1"}})
-		require.ErrorContains(t, err, "rate-limited")
-	}
-	require.Equal(t, before+1, len(s.to(mintRoute)), "it is left alone for as long as it says")
 }
 
 func TestReports(t *testing.T) {

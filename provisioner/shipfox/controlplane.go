@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -24,9 +25,12 @@ type ControlPlane struct {
 	workspace  atomic.Value // string: the token's own workspace, once it is known
 
 	mu         sync.Mutex
-	observed   []string        // the ids of the last Facts, and of runners told of since, for Retire: never a subset
-	unreported bool            // the last report was not accepted
-	registered map[string]bool // runners that are known to be registered
+	observed   []string             // the ids of the last Facts, and of runners told of since, for Retire: never a subset
+	unreported bool                 // the last report was not accepted
+	registered map[string]bool      // runners that are known to be registered
+	told       map[string]time.Time // runners of which the service took an attach or a report, and of when the newest was
+
+	reports pace
 }
 
 var (
@@ -43,7 +47,7 @@ func New(config Config) (*ControlPlane, error) {
 		return nil, err
 	}
 	return &ControlPlane{
-		config: config, log: config.Logger, registered: map[string]bool{},
+		config: config, log: config.Logger, registered: map[string]bool{}, told: map[string]time.Time{},
 		client: &client{http: config.Client, base: base(config.URL), token: config.Token, quiet: map[string]quiet{}},
 	}, nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"slices"
 
 	"github.com/slipway-ci/slipway/provisioner"
 )
@@ -51,8 +50,7 @@ func (c *ControlPlane) Facts(ctx context.Context, runners []provisioner.Ref) ([]
 	facts := make([]provisioner.Fact, 0, len(runners))
 	var unknown []provisioner.Ref
 	for _, r := range runners {
-		row, told := rows[r.ID]
-		fact := c.fact(g, r, row, told)
+		fact := c.fact(g, r, rows[r.ID])
 		if g == Head && fact.Registered != provisioner.Yes && r.Labels[provisioner.LabelReservation] != "" {
 			unknown = append(unknown, r)
 		}
@@ -70,15 +68,17 @@ func (c *ControlPlane) Facts(ctx context.Context, runners []provisioner.Ref) ([]
 	return facts, nil
 }
 
-// fact is what a row tells. A runner without a session is known not to be
-// registered in the older generations, if the service knows it at all; at head it
+// fact is what a row tells; the zero row is of a runner that the answer leaves out.
+// In the older generations a runner without a session is known not to be registered,
+// if the service knows it: by its own word, or since it took ours (the row of one
+// that is told of is made before its launch, and a session hangs on it). At head it
 // is unknown: the service shows no runner before it is assigned.
-func (c *ControlPlane) fact(g Generation, r provisioner.Ref, row row, told bool) provisioner.Fact {
+func (c *ControlPlane) fact(g Generation, r provisioner.Ref, row row) provisioner.Fact {
 	fact := provisioner.Fact{Runner: r.ID}
 	switch {
-	case c.isRegistered(r.ID) || told && row.shown(g):
+	case c.isRegistered(r.ID) || row.shown(g):
 		fact.Registered = provisioner.Yes
-	case g != Head && row.State != nil:
+	case g != Head && (row.State != nil || c.isTold(r.ID)):
 		fact.Registered = provisioner.No
 	}
 	if row.Job != nil {
@@ -114,6 +114,9 @@ func (c *ControlPlane) reconcile(ctx context.Context, g Generation, ids []string
 	if _, err := c.client.do(ctx, k); err != nil {
 		c.forgetGeneration(err)
 		return nil, err
+	}
+	if answer.Runners == nil && len(ids) > 0 {
+		return nil, fmt.Errorf("shipfox: POST %s: the answer tells of no runners at all", n.reconcile)
 	}
 	rows := make(map[string]row, len(answer.Runners))
 	for _, r := range answer.Runners {
@@ -177,43 +180,4 @@ func (c *ControlPlane) assign(ctx context.Context, reservation string, group []p
 		c.log.Debug("assignments", "reservation", reservation, "err", err)
 		return provisioner.Unknown
 	}
-}
-
-// remember keeps the ids of the last question, and drops what is known of
-// runners that are gone.
-func (c *ControlPlane) remember(ids []string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.observed = slices.Clone(ids)
-	still := make(map[string]bool, len(ids))
-	for _, id := range ids {
-		if c.registered[id] {
-			still[id] = true
-		}
-	}
-	c.registered = still
-}
-
-// observe adds runners that the service was told of to those of the last
-// question. One too many does no harm.
-func (c *ControlPlane) observe(ids ...string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, id := range ids {
-		if !slices.Contains(c.observed, id) {
-			c.observed = append(c.observed, id)
-		}
-	}
-}
-
-func (c *ControlPlane) setRegistered(id string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.registered[id] = true
-}
-
-func (c *ControlPlane) isRegistered(id string) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.registered[id]
 }

@@ -25,11 +25,14 @@ type exchange struct {
 	Answer  string            `json:"res"`
 }
 
-// recording reads testdata/shipfox-NAME.jsonl: a conversation of the reference
-// provisioner with the real service.
+// recordings are what the hub's side of the API is tested with too.
+const recordings = "../../hub/queue/shipfoxapi/testdata/"
+
+// recording reads shipfox-NAME.jsonl: a conversation of the reference provisioner
+// with the real service.
 func recording(t *testing.T, name string) (out []exchange) {
 	t.Helper()
-	f, err := os.Open("testdata/shipfox-" + name + ".jsonl")
+	f, err := os.Open(recordings + "shipfox-" + name + ".jsonl")
 	require.NoError(t, err)
 	defer f.Close()
 	lines := bufio.NewScanner(f)

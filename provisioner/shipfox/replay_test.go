@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -27,6 +28,7 @@ type service struct {
 	t        *testing.T
 	recorded []exchange
 	stop     chan struct{}
+	refuses  bool // assignments
 
 	mu    sync.Mutex
 	said  map[string]int // answers used up, by route
@@ -50,6 +52,8 @@ func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (s *service) answer(w http.ResponseWriter, r *http.Request, e exchange) (int, string) {
 	switch {
+	case strings.HasSuffix(e.Path, "/assignments") && s.refuses:
+		return 409, `{"code":"runner-instance-not-assignable"}`
 	case strings.HasSuffix(e.Path, "/assignments"):
 		var asked struct {
 			IDs []string `json:"runner_instance_ids"`
@@ -61,7 +65,7 @@ func (s *service) answer(w http.ResponseWriter, r *http.Request, e exchange) (in
 		return 200, `{"attached":true}`
 	}
 	found, known := s.next(e)
-	if !known {
+	if !known && !strings.HasSuffix(e.Path, "/poll") {
 		return 404, `{"code":"not-found"}`
 	}
 	if found == nil { // more of the same than was recorded
@@ -169,6 +173,79 @@ func TestOurClientSendsWhatTheReferenceSent(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A restart finds what runs: it asks about all of them at once, and tells of each as
+// the reference does.
+func TestARestartSendsWhatTheReferenceSent(t *testing.T) {
+	recorded := recording(t, "restart")
+	var (
+		told  struct{ Events []map[string]any }
+		specs []backend.Spec
+	)
+	reports := slices.DeleteFunc(slices.Clone(recorded), func(e exchange) bool { return !strings.HasSuffix(e.Path, "/report") })
+	assigned := first(recorded, "/assignments")
+	require.NoError(t, json.Unmarshal([]byte(reports[0].Body), &told))
+	for _, e := range told.Events {
+		labels := []string{}
+		for _, label := range e["labels"].([]any) {
+			labels = append(labels, label.(string))
+		}
+		specs = append(specs, backend.Spec{ID: e["provider_runner_id"].(string), Labels: map[string]string{
+			provisioner.LabelTemplate: e["template_key"].(string), provisioner.LabelLabels: strings.Join(labels, ","),
+			shipfox.LabelInstance: e["runner_instance_id"].(string), provisioner.LabelReservation: reservation(assigned.Body),
+			provisioner.LabelMaxLifetime: "1000000h", provisioner.LabelRegistrationDeadline: "1000000h", // the recording is old
+		}})
+	}
+	require.Len(t, specs, 100)
+
+	s := &service{t: t, recorded: recorded, stop: make(chan struct{}), said: map[string]int{}, refuses: true}
+	server := httptest.NewServer(s)
+	t.Cleanup(server.Close)
+	t.Cleanup(func() { close(s.stop) })
+	control, err := shipfox.New(shipfox.Config{URL: server.URL, Token: tokens.New(tokens.Provisioner)})
+	require.NoError(t, err)
+	_, err = control.Identify(t.Context())
+	require.NoError(t, err)
+	heard := func() []exchange {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return slices.Clone(s.heard)
+	}
+	runLoop(t, control, 1, specs...)
+	eventually(t, "all are told of and asked about", func() bool {
+		return len(stories(t, heard())) == 100 && first(heard(), "/assignments").Body != ""
+	})
+	ours := heard()
+	require.Equal(t, stories(t, recorded), stories(t, ours))
+	for _, e := range ours {
+		if strings.HasSuffix(e.Path, "/reconcile") && e.Body != first(ours, "/reconcile").Body { // the first finds out the generation
+			require.ElementsMatch(t, list(t, first(recorded, "/reconcile").Body, "observed_provider_runner_ids"), list(t, e.Body, "observed_provider_runner_ids"))
+			require.Equal(t, "1", e.Headers["x-shipfox-reconcile-intended-reservation"])
+		}
+	}
+	require.Equal(t, assigned.Path, first(ours, "/assignments").Path)
+	require.Equal(t, reservation(assigned.Body), reservation(first(ours, "/assignments").Body))
+	require.ElementsMatch(t, list(t, assigned.Body, "runner_instance_ids"), list(t, first(ours, "/assignments").Body, "runner_instance_ids"))
+}
+
+// first is the first exchange on a route.
+func first(all []exchange, end string) exchange {
+	i := slices.IndexFunc(all, func(e exchange) bool { return strings.HasSuffix(e.Path, end) })
+	if i < 0 {
+		return exchange{}
+	}
+	return all[i]
+}
+
+// list is a list of texts in a body.
+func list(t *testing.T, body, field string) []string {
+	t.Helper()
+	var fields map[string]json.RawMessage
+	var out []string
+	require.NoError(t, json.Unmarshal([]byte(body), &fields))
+	require.NoError(t, json.Unmarshal(fields[field], &out))
+	return out
 }
 
 // finished are the stories that came to an end, the steps alone that every

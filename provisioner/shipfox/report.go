@@ -16,7 +16,13 @@ import (
 // bad event has the whole request refused: the halves are sent again, until the
 // bad ones stand alone. The others were accepted then, and the error is
 // ErrRejected.
+//
+// Reports that follow each other wait: what the loop has to tell in a burst is
+// bundled meanwhile.
 func (c *ControlPlane) Report(ctx context.Context, events []provisioner.Event) error {
+	if err := c.reports.wait(ctx); err != nil {
+		return fmt.Errorf("shipfox: report: %w", err)
+	}
 	err := c.report(ctx, events)
 	rejected := hasStatus(err, http.StatusBadRequest)
 	c.mu.Lock()
@@ -47,7 +53,7 @@ func (c *ControlPlane) report(ctx context.Context, events []provisioner.Event) e
 	}
 	for _, e := range events {
 		if !e.State.Terminal() {
-			c.observe(e.Runner)
+			c.observe(e.Runner, e.At)
 		}
 	}
 	return rejected
@@ -114,7 +120,7 @@ func (c *ControlPlane) event(g Generation, e provisioner.Event) map[string]any {
 	n := generations[g]
 	out := map[string]any{
 		n.id: e.Runner, "labels": strings.Split(e.Labels[provisioner.LabelLabels], ","), "state": e.State,
-		"reported_at": e.At.UTC().Format("2006-01-02T15:04:05.000Z"), "provider_kind": c.config.ProviderKind,
+		"reported_at": c.reportedAt(e).UTC().Format("2006-01-02T15:04:05.000Z"), "provider_kind": c.config.ProviderKind,
 	}
 	if key := e.Labels[provisioner.LabelTemplate]; key != "" {
 		out["template_key"] = key

@@ -37,8 +37,7 @@ func (c *ControlPlane) Retire(ctx context.Context, runners []provisioner.Ref) (r
 		return nil, err
 	}
 	fenced := slices.DeleteFunc(slices.Clone(runners), func(r provisioner.Ref) bool {
-		row, told := rows[r.ID]
-		return !told || row.shown(g) || c.isRegistered(r.ID)
+		return rows[r.ID].shown(g) || c.isRegistered(r.ID)
 	})
 	if g == Head {
 		fenced = slices.DeleteFunc(fenced, func(r provisioner.Ref) bool {
@@ -57,14 +56,16 @@ func (c *ControlPlane) Retire(ctx context.Context, runners []provisioner.Ref) (r
 	return retired, nil
 }
 
-// known are those of which the service knows: a report would make a row of one
-// that it does not. At head it shows none that is not assigned.
+// known are those that the service shows, or was told of: a report would make a row
+// of any other. At head it shows none that is not assigned.
 func (c *ControlPlane) known(ctx context.Context, g Generation, runners []provisioner.Ref) ([]provisioner.Ref, error) {
 	rows, err := c.reconcile(ctx, g, c.withObserved(runners))
 	if err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(slices.Clone(runners), func(r provisioner.Ref) bool { return rows[r.ID].State == nil }), nil
+	return slices.DeleteFunc(slices.Clone(runners), func(r provisioner.Ref) bool {
+		return rows[r.ID].State == nil && !c.isTold(r.ID)
+	}), nil
 }
 
 func (c *ControlPlane) tell(ctx context.Context, runners []provisioner.Ref, state provisioner.EventState) error {
@@ -73,18 +74,4 @@ func (c *ControlPlane) tell(ctx context.Context, runners []provisioner.Ref, stat
 		events[i] = provisioner.Event{Runner: r.ID, Labels: r.Labels, State: state, Reason: reasonDeadline, At: time.Now()}
 	}
 	return c.report(ctx, events)
-}
-
-// withObserved is the last full list and runners: a reconcile never carries a
-// subset.
-func (c *ControlPlane) withObserved(runners []provisioner.Ref) []string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	ids := slices.Clone(c.observed)
-	for _, r := range runners {
-		if !slices.Contains(ids, r.ID) {
-			ids = append(ids, r.ID)
-		}
-	}
-	return ids
 }

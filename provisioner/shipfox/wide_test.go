@@ -81,32 +81,6 @@ func TestRetireLeavesNobodyOut(t *testing.T) {
 	require.Len(t, s.to(ertReconcile), len(bodies), "of nobody nothing is asked")
 }
 
-// The older generations know a runner from its mint on. Of one that they do not
-// know nothing is concluded, and no row is made of it.
-func TestUnknownRunnersOfOlderGenerations(t *testing.T) {
-	for _, g := range []shipfox.Generation{shipfox.Ert, shipfox.Pr} {
-		s, c := newStub(t, g)
-		id, route, report := "provider_runner_id", ertReconcile, ertReport
-		if g == shipfox.Pr {
-			id, route, report = "provisioned_runner_id", prReconcile, "/provisioners/provisioned-runners/report"
-		}
-		s.reply[route] = answer(200, `{"runners":[{"`+id+`":"x","state":null,"reservation_id":null,"runner_session_id":null,"bound_job":null,"desired_intent":"keep"},
-			{"`+id+`":"y","state":"running","reservation_id":null,"runner_session_id":null,"bound_job":null,"desired_intent":"keep"}]}`)
-		facts, err := c.Facts(t.Context(), []provisioner.Ref{ref("x", "", "v1"), ref("y", "", "v1")})
-		require.NoError(t, err)
-		require.Equal(t, provisioner.Unknown, facts[0].Registered)
-		require.Equal(t, provisioner.No, facts[1].Registered)
-		retired, err := c.Retire(t.Context(), []provisioner.Ref{ref("x", "", "v1")})
-		require.NoError(t, err)
-		require.Empty(t, retired)
-		require.Empty(t, s.to(report))
-		retired, err = c.Retire(t.Context(), []provisioner.Ref{ref("y", "", "v1")})
-		require.NoError(t, err)
-		require.Equal(t, []string{"y"}, retired)
-		require.Len(t, s.to(report), 2, "stopping, then terminated")
-	}
-}
-
 func TestWhatRunnersAreGiven(t *testing.T) {
 	mint := func(g shipfox.Generation, wait time.Duration) provisioner.Registration {
 		s, _ := newStub(t, g)

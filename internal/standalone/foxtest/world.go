@@ -5,7 +5,6 @@ package foxtest
 
 import (
 	"context"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -13,6 +12,7 @@ import (
 
 	"github.com/slipway-ci/slipway/hub"
 	"github.com/slipway-ci/slipway/hub/queue"
+	"github.com/slipway-ci/slipway/hub/store/storetest"
 	"github.com/slipway-ci/slipway/tokens"
 )
 
@@ -30,7 +30,7 @@ const reservationTTL = 5 * time.Second
 func New(t testing.TB, generation string) *World {
 	t.Helper()
 	h, err := hub.Open(t.Context(), hub.Config{
-		DataDir: filepath.Join(t.TempDir(), "data"), Listen: "127.0.0.1:0", MinFree: 1, MinFreePercent: 0.0001, Reserve: 4096,
+		DataDir: storetest.Dir(t), Listen: "127.0.0.1:0", MinFree: 1, MinFreePercent: 0.0001, Reserve: 4096,
 		ReservationTTL: reservationTTL,
 	})
 	require.NoError(t, err)
