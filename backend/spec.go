@@ -18,14 +18,17 @@ type Spec struct {
 	// 1 to 64 characters of a-z 0-9 . _ -. They hold no secret.
 	Labels map[string]string
 	// Env is the runner's environment, the only place for secrets. No backend
-	// tells it back, in a listing, a label, a log or an error.
+	// tells it back, in a listing, a label, a log or an error. A Spec prints without
+	// it, with one exception that Go leaves us: in an unexported field of something
+	// that is printed. Hold a *Spec there.
 	Env map[string]string
 
 	// Image is what the runner is made from. The process backend ignores it.
 	Image string
 	// PullPolicy says when Image is fetched; default PullIfNotPresent.
 	PullPolicy PullPolicy
-	// PullMaxAge goes with PullIfOlder: how old the local image may be.
+	// PullMaxAge goes with PullIfOlder: how long ago the last fetch may be. How old
+	// the image itself is says nothing.
 	PullMaxAge time.Duration
 	// Credential is for the registry of Image, for the pull alone: it is kept in
 	// memory, never reaches the runner and is never told back. Nil: the backend's own.
@@ -110,8 +113,13 @@ func (s Spec) GoString() string { return "backend.Spec{" + s.String() + "}" }
 // Format makes every verb print String.
 func (s Spec) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(s.String())) }
 
+// MarshalText is String: a spec that slips into JSON or a log tells no secret
+// either. Who sends specs has a form of their own for it.
+func (s Spec) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
 // Credential is a user of a registry. Its Password is a secret: a Credential
-// prints without it.
+// prints without it, but for one in an unexported field of something that is
+// printed. Hold a *Credential there, as Spec does.
 type Credential struct {
 	// Registry is the registry's host, such as ghcr.io; empty: the image's own.
 	Registry string

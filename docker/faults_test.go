@@ -325,3 +325,26 @@ func TestHalfMadeThatCannotBeUndone(t *testing.T) {
 	proxy.Answer(nil)
 	require.NoError(t, b.Launch(t.Context(), spec), "the next one finishes it")
 }
+
+// What the engine lists and does not find is not gone: it is still making it.
+func TestWhatIsBeingMadeIsNotGone(t *testing.T) {
+	t.Parallel()
+	proxy := enginetest.NewProxy(t)
+	b := open(t, over(proxy))
+	spec := sleeper(t)
+	require.NoError(t, b.Launch(t.Context(), spec))
+	proxy.Answer(func(w http.ResponseWriter, r *http.Request) enginetest.Fault {
+		if r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, "slipway-"+spec.ID+"/json") {
+			return enginetest.Refuse(w, http.StatusNotFound, "No such container")
+		}
+		return enginetest.Pass
+	})
+	require.ErrorIs(t, b.Remove(t.Context(), spec.ID), backend.ErrUnavailable)
+	_, listed := find(t, b, spec.ID)
+	require.True(t, listed)
+	proxy.Answer(nil)
+	require.NoError(t, b.Remove(t.Context(), spec.ID))
+	_, listed = find(t, b, spec.ID)
+	require.False(t, listed)
+	require.NoError(t, b.Remove(t.Context(), spec.ID))
+}

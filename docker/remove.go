@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"sync"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/volume"
 
+	"github.com/slipway-ci/slipway/backend"
 	"github.com/slipway-ci/slipway/docker/internal/fault"
 )
 
@@ -44,6 +46,8 @@ func (b *Backend) removeWithin(ctx context.Context, id string, grace time.Durati
 func (b *Backend) remove(ctx context.Context, id string, grace time.Duration) error {
 	c, err := b.find(ctx, id)
 	switch {
+	case cerrdefs.IsNotFound(err):
+		return b.unlisted(ctx, id)
 	case gone(err):
 		return nil
 	case err != nil:
@@ -62,6 +66,26 @@ func (b *Backend) remove(ctx context.Context, id string, grace time.Duration) er
 		return b.awaitRemoval(ctx, c.ID)
 	}
 	return err
+}
+
+var errBeingMade = errors.New("the engine lists it and does not find it: it is still making it")
+
+// unlisted makes sure that a container that the engine does not find is in no listing
+// either. One that it is making is listed before it can be found, and removed (moby,
+// daemon/create.go); an engine in trouble may stay so for long.
+func (b *Backend) unlisted(ctx context.Context, id string) error {
+	filter := b.runnerFilter()
+	filter.Add("name", "^/"+regexp.QuoteMeta(b.name(id))+"$")
+	summaries, err := b.client.ContainerList(ctx, container.ListOptions{All: true, Filters: filter})
+	if err != nil {
+		return fault.Of(ctx, err)
+	}
+	for _, s := range summaries {
+		if one, ok := b.recognize(s); ok && one.runner.ID == id {
+			return fault.As(backend.ErrUnavailable, errBeingMade)
+		}
+	}
+	return nil
 }
 
 // stopPatience is how much longer than the grace the engine may take to stop a

@@ -37,7 +37,7 @@ func TestAnEndIsSeenByTheWakesAlone(t *testing.T) {
 		require.NoError(t, b.Launch(ctx, backend.Spec{
 			ID: id, Image: enginetest.Image, PullPolicy: backend.PullNever, Network: "host", Command: []string{"/bin/sleep", "0.3"},
 		}))
-		limit := time.After(10 * time.Second)
+		limit := time.After(30 * time.Second)
 		for seen := false; !seen; {
 			select {
 			case <-wakes:
@@ -76,5 +76,5 @@ func TestBeginningsAreGathered(t *testing.T) {
 	}
 	took := time.Since(began)
 	require.LessOrEqual(t, wakes.Load(), 1+int64(took/(500*time.Millisecond)))
-	require.Eventually(t, func() bool { return wakes.Load() > 1 }, 10*time.Second, 10*time.Millisecond, "and told of")
+	require.Eventually(t, func() bool { return wakes.Load() > 1 }, 30*time.Second, 10*time.Millisecond, "and told of")
 }

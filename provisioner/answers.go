@@ -124,6 +124,7 @@ func (l *ledger) launched(r *Runner, asked, now time.Time, err error) {
 	case err == nil, errors.Is(err, backend.ErrExists):
 		r.Phase, r.Since = Launched, now
 		lane.LaunchTook = now.Sub(asked)
+		l.retryDone("room " + r.Template)
 		l.metrics.Launched(r.Template, "", now.Sub(r.Begun))
 		l.tell(r, EventStarting, "", now)
 	case backend.IsDefinite(err):
@@ -131,7 +132,11 @@ func (l *ledger) launched(r *Runner, asked, now time.Time, err error) {
 		l.metrics.Launched(r.Template, reason, now.Sub(r.Begun))
 		// A backend of many places waits by itself where one is out of reach, or of room.
 		waits := l.blamer != nil && (errors.Is(err, backend.ErrUnavailable) || errors.Is(err, backend.ErrExhausted))
-		if !waits {
+		if waits {
+			lane.Room = 0 // what was known of it is over
+			lane.MintRetry = now.Add(min(l.retryIn("room "+r.Template), roomRetryMax))
+			r.concluded = true // nothing has ended: it was not begun
+		} else {
 			r.crash = true
 			l.crashed(r.Template, lane, r.Begun, reason+": "+err.Error(), now)
 		}
@@ -143,6 +148,10 @@ func (l *ledger) launched(r *Runner, asked, now time.Time, err error) {
 	}
 	l.snap.Woken = true // look soon: what it became is to be seen
 }
+
+// roomRetryMax is the longest pause after a launch that found no room where there was
+// said to be some: the two are read a moment apart.
+const roomRetryMax = 5 * time.Second
 
 func launchReason(err error) string {
 	switch {

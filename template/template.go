@@ -22,7 +22,8 @@ type Template struct {
 	Image string
 	// PullPolicy is always, if-not-present (the default), never, or if-older.
 	PullPolicy string
-	// PullMaxAge goes with if-older: how old the local image may be.
+	// PullMaxAge goes with if-older: how long ago the last fetch may be; the image's own
+	// age says nothing.
 	PullMaxAge time.Duration
 	// InjectRunner puts the one-job runner program into the image's environment.
 	InjectRunner bool

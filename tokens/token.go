@@ -3,7 +3,7 @@
 // and 32 random bytes in unpadded base64url.
 //
 // A Token prints as its first characters and nothing more, whatever the verb or
-// the encoder; Reveal is the one way to the secret. What is stored is the Digest.
+// the encoder, and in an unexported field of something that is printed not even so; Reveal is the one way to the secret. What is stored is the Digest.
 // Who consumes single-use tokens does it in one atomic step of the store.
 package tokens
 
@@ -18,6 +18,7 @@ import (
 	"log/slog"
 	"regexp"
 	"strings"
+	"unique"
 )
 
 // ErrMalformed: the text is no token. The text is never part of an error.
@@ -30,7 +31,13 @@ const (
 )
 
 // Token is one secret. The zero value is no token. Compare with Equal, not ==.
-type Token struct{ text string }
+type Token struct {
+	// Package fmt calls no method on an unexported field of another type, and
+	// prints what is in it; but it follows no pointer there, and a handle is one.
+	text unique.Handle[string]
+}
+
+func tokenOf(text string) Token { return Token{unique.Make(text)} }
 
 // New makes a token of kind.
 func New(kind Kind) Token { return NewIn("", kind) }
@@ -50,7 +57,7 @@ func NewIn(env string, kind Kind) Token {
 	if env != "" {
 		head += env + "_"
 	}
-	return Token{head + string(kind) + "_" + base64.RawURLEncoding.EncodeToString(secret[:])}
+	return tokenOf(head + string(kind) + "_" + base64.RawURLEncoding.EncodeToString(secret[:]))
 }
 
 // Parse reads a token. The error is ErrMalformed and does not tell the text.
@@ -72,7 +79,7 @@ func Parse(text string) (Token, error) {
 	if parts[0] != "sf" || !kinds[Kind(parts[len(parts)-1])] {
 		return Token{}, ErrMalformed
 	}
-	return Token{text}, nil
+	return tokenOf(text), nil
 }
 
 // cutSecret returns what stands before "_" and the secret, which may itself
@@ -88,7 +95,7 @@ func cutSecret(text string) (head string, ok bool) {
 
 // Kind is what the token is for; empty for the zero Token.
 func (t Token) Kind() Kind {
-	head, ok := cutSecret(t.text)
+	head, ok := cutSecret(t.Reveal())
 	if !ok {
 		return ""
 	}
@@ -96,17 +103,25 @@ func (t Token) Kind() Kind {
 }
 
 // Reveal is the secret text, for the one who is to hold it.
-func (t Token) Reveal() string { return t.text }
+func (t Token) Reveal() string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.text.Value()
+}
 
 // IsZero says whether there is no token.
-func (t Token) IsZero() bool { return t.text == "" }
+func (t Token) IsZero() bool { return t == Token{} }
 
 // Prefix is what listings show: the first 12 characters, of which at most a
 // few are secret.
-func (t Token) Prefix() string { return t.text[:min(prefixLength, len(t.text))] }
+func (t Token) Prefix() string {
+	text := t.Reveal()
+	return text[:min(prefixLength, len(text))]
+}
 
 // Digest is what a store keeps and looks up.
-func (t Token) Digest() Digest { return Digest(sha256.Sum256([]byte(t.text))) }
+func (t Token) Digest() Digest { return Digest(sha256.Sum256([]byte(t.Reveal()))) }
 
 // Equal compares in constant time. No token equals the zero Token.
 func (t Token) Equal(other Token) bool {

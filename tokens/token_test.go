@@ -60,11 +60,20 @@ func TestNothingPrintsTheSecret(t *testing.T) {
 		T tokens.Token
 		P *tokens.Token
 		M map[string]tokens.Token
-	}{token, &token, map[string]tokens.Token{"k": token}}
+		t tokens.Token // fmt calls no methods on it
+		p *tokens.Token
+		m map[string]tokens.Token
+		s []tokens.Token
+		k map[tokens.Token]bool
+		a any
+	}{
+		token, &token, map[string]tokens.Token{"k": token},
+		token, &token, map[string]tokens.Token{"k": token}, []tokens.Token{token}, map[tokens.Token]bool{token: true}, token,
+	}
 
 	var out bytes.Buffer
-	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d"} {
-		fmt.Fprintf(&out, verb+" "+verb+"\n", token, holder)
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%t"} {
+		fmt.Fprintf(&out, verb+" "+verb+" "+verb+"\n", token, holder, &holder)
 	}
 	require.NoError(t, json.NewEncoder(&out).Encode(holder))
 	slog.New(slog.NewJSONHandler(&out, nil)).Info("token", "token", token, "holder", holder)
@@ -76,6 +85,18 @@ func TestNothingPrintsTheSecret(t *testing.T) {
 	require.NotContains(t, out.String(), secret)
 	require.NotContains(t, out.String(), fmt.Sprintf("%x", secret))
 	require.Contains(t, out.String(), token.Prefix(), "listings need the prefix")
+}
+
+// A token is a value: what was read twice is one key of a map.
+func TestTheSameTextIsTheSameToken(t *testing.T) {
+	token := tokens.New(tokens.Agent)
+	again, err := tokens.Parse(token.Reveal())
+	require.NoError(t, err)
+	require.True(t, map[tokens.Token]bool{token: true}[again])
+	require.False(t, map[tokens.Token]bool{token: true}[tokens.New(tokens.Agent)])
+	zero := tokens.Token{}
+	require.True(t, zero.IsZero())
+	require.Equal(t, [4]string{"", "", "", "(none)"}, [4]string{zero.Reveal(), zero.Prefix(), string(zero.Kind()), zero.String()})
 }
 
 func TestRedact(t *testing.T) {

@@ -13,12 +13,12 @@
 // What is missing here is memory: with this process its table is gone, so
 // nothing is adopted after a restart. A backend with an engine behind it keeps
 // id, owner and labels there. And a child that a command leaves behind lives on.
+// Abilities, such as to tell how much room there is, are left out: see
+// abilities.go of package backend.
 package commands
 
 import (
-	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"os/exec"
@@ -30,22 +30,18 @@ import (
 	"github.com/slipway-ci/slipway/backend"
 )
 
-var (
-	_ backend.Backend = (*Backend)(nil)
-	_ backend.Sizer   = (*Backend)(nil)
-)
+var _ backend.Backend = (*Backend)(nil)
 
 // Backend holds the runners of one owner.
 type Backend struct {
-	room    int
 	mu      sync.Mutex
+	room    int // for so many more
 	runners map[string]*runner
 }
 
 type runner struct {
 	told backend.Runner
 	cmd  *exec.Cmd
-	kill context.CancelFunc
 	done chan struct{} // closed when the process has ended
 }
 
@@ -63,27 +59,24 @@ func (b *Backend) Launch(ctx context.Context, spec backend.Spec) error {
 		return fmt.Errorf("launch %s: %w", spec.ID, backend.ErrExists)
 	case len(spec.Command) == 0:
 		return fmt.Errorf("launch %s: a command is needed: %w", spec.ID, backend.ErrInvalid)
-	case b.free() == 0:
+	case b.room == 0:
 		return fmt.Errorf("launch %s: %w", spec.ID, backend.ErrExhausted)
 	}
-	// ctx bounds this call, not the runner.
-	life, kill := context.WithCancel(context.WithoutCancel(ctx))
-	cmd := exec.CommandContext(life, spec.Command[0], spec.Command[1:]...)
+	cmd := exec.Command(spec.Command[0], spec.Command[1:]...) // ctx bounds this call, not the runner
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.Env = []string{}
 	for name, value := range spec.Env {
 		cmd.Env = append(cmd.Env, name+"="+value)
 	}
 	if err := cmd.Start(); err != nil {
-		kill()
-		return fmt.Errorf("launch %s: %w", spec.ID, errors.Join(backend.ErrInvalid, err))
+		return fmt.Errorf("launch %s: %w: %w", spec.ID, backend.ErrInvalid, err)
 	}
 	now := time.Now()
-	r := &runner{cmd: cmd, kill: kill, done: make(chan struct{}), told: backend.Runner{
+	r := &runner{cmd: cmd, done: make(chan struct{}), told: backend.Runner{
 		ID: spec.ID, Labels: maps.Clone(spec.Labels), State: backend.Running, Created: now, Started: now,
 	}}
 	b.runners[spec.ID] = r
+	b.room--
 	go b.wait(r)
 	return nil
 }
@@ -92,13 +85,13 @@ func (b *Backend) Launch(ctx context.Context, spec backend.Spec) error {
 func (b *Backend) wait(r *runner) {
 	_ = r.cmd.Wait() // its error says no more than ProcessState
 	defer close(r.done)
-	defer r.kill()
 	code := r.cmd.ProcessState.ExitCode()
 	if status, ok := r.cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() {
 		code = 128 + int(status.Signal())
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.room++
 	r.told.ExitCode, r.told.Finished, r.told.State = &code, time.Now(), backend.Failed
 	if code == 0 {
 		r.told.State = backend.Exited
@@ -110,12 +103,11 @@ func (b *Backend) List(ctx context.Context) (backend.Listing, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	listing := backend.Listing{Began: time.Now()}
-	for _, r := range b.runners {
-		told := r.told
+	for _, id := range slices.Sorted(maps.Keys(b.runners)) {
+		told := b.runners[id].told
 		told.Labels = maps.Clone(told.Labels)
 		listing.Runners = append(listing.Runners, told)
 	}
-	slices.SortFunc(listing.Runners, func(x, y backend.Runner) int { return cmp.Compare(x.ID, y.ID) })
 	return listing, ctx.Err()
 }
 
@@ -123,11 +115,14 @@ func (b *Backend) List(ctx context.Context) (backend.Listing, error) {
 func (b *Backend) Remove(ctx context.Context, id string) error {
 	b.mu.Lock()
 	r := b.runners[id]
-	b.mu.Unlock()
 	if r == nil {
+		b.mu.Unlock()
 		return nil
 	}
-	r.kill()
+	if !r.told.State.Ended() { // else the pid may be another's by now
+		_ = syscall.Kill(-r.cmd.Process.Pid, syscall.SIGKILL)
+	}
+	b.mu.Unlock()
 	select {
 	case <-r.done:
 	case <-ctx.Done():
@@ -137,22 +132,4 @@ func (b *Backend) Remove(ctx context.Context, id string) error {
 	defer b.mu.Unlock()
 	delete(b.runners, id)
 	return nil
-}
-
-// Capacity tells the room that is left.
-func (b *Backend) Capacity(_ context.Context, specs []backend.Spec) ([]int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return slices.Repeat([]int{b.free()}, len(specs)), nil
-}
-
-// free counts, with the lock held.
-func (b *Backend) free() int {
-	free := b.room
-	for _, r := range b.runners {
-		if r.told.State.HoldsSlot() {
-			free--
-		}
-	}
-	return free
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log"
 	"os"
-	"path/filepath"
 
 	"github.com/slipway-ci/slipway/backend/process"
 	"github.com/slipway-ci/slipway/provisioner"
@@ -15,7 +14,10 @@ import (
 
 func main() {
 	process.Main() // this program is the supervisor of its runners, too
-	engine, err := process.New(process.Config{Owner: "embed", Dir: filepath.Join(os.TempDir(), "slipway-embed")})
+	dir, err := os.MkdirTemp("", "slipway-embed-")
+	check(err)
+	defer os.RemoveAll(dir)
+	engine, err := process.New(process.Config{Owner: "embed", Dir: dir})
 	check(err)
 	jobs, results := make(chan Job), make(chan string)
 	small := template.Template{Key: "small", Labels: []string{"linux"}, CPU: 1, Memory: 1 << 30, MaxConcurrency: 2}

@@ -3,26 +3,20 @@ package api
 import (
 	"errors"
 	"net/http"
-	"sync/atomic"
 	"time"
 
-	"github.com/danielgtaylor/huma/v2"
-	"github.com/danielgtaylor/huma/v2/adapters/humago"
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/slipway-ci/slipway/hub/api/rest"
 	"github.com/slipway-ci/slipway/hub/events"
 	"github.com/slipway-ci/slipway/hub/logs"
 	"github.com/slipway-ci/slipway/hub/queue"
+	"github.com/slipway-ci/slipway/hub/scalesets"
 	"github.com/slipway-ci/slipway/hub/storage"
 )
 
 // Prefix is that of all routes.
-const Prefix = "/api/v1/"
-
-const (
-	maxBody     = 1 << 20
-	bodyTimeout = 30 * time.Second
-)
+const Prefix = rest.Prefix
 
 // Config is what the API serves. The zero value of each field but Queue and Logs
 // is its default.
@@ -38,6 +32,8 @@ type Config struct {
 	ScaleSets  ScaleSets
 	Fleet      Fleet
 	Terminator Terminator
+	// Statuses tells how scale sets do, in their order; nil: nothing is told of it.
+	Statuses func([]scalesets.ScaleSet) []scalesets.Status
 	// Info tells of the hub itself; nil: 404 not-configured.
 	Info func() HubInfo
 	// Guard gives room for what must be stored; nil: there is always room.
@@ -52,6 +48,8 @@ type Config struct {
 	// Streams is how many logs may be followed at once, and how many streams of
 	// events; default 256.
 	Streams int
+	// StreamsPerToken is how many of each one token may have; default 16.
+	StreamsPerToken int
 	// WriteTimeout is how long a reader of a log or of events may take for one piece
 	// of it; default 1 min.
 	WriteTimeout time.Duration
@@ -68,14 +66,14 @@ func (c Config) withDefaults() Config {
 	if c.Failures == 0 {
 		c.Failures = 30
 	}
-	if c.ClientIP == nil {
-		c.ClientIP = remoteAddress
-	}
 	if c.Heartbeat == 0 {
 		c.Heartbeat = 15 * time.Second
 	}
 	if c.Streams == 0 {
 		c.Streams = 256
+	}
+	if c.StreamsPerToken == 0 {
+		c.StreamsPerToken = 16
 	}
 	if c.WriteTimeout == 0 {
 		c.WriteTimeout = time.Minute
@@ -90,8 +88,8 @@ func (c Config) validate() error {
 	switch {
 	case c.Queue == nil || c.Logs == nil:
 		return errors.New("api: Queue or Logs is nil")
-	case c.Failures < 0 || c.Streams < 0 || c.WriteTimeout < 0 || c.Heartbeat < 0:
-		return errors.New("api: Failures, Streams, WriteTimeout and Heartbeat can't be negative")
+	case c.Failures < 0 || c.Streams < 0 || c.StreamsPerToken < 0 || c.WriteTimeout < 0 || c.Heartbeat < 0:
+		return errors.New("api: Failures, Streams, StreamsPerToken, WriteTimeout and Heartbeat can't be negative")
 	}
 	return nil
 }
@@ -99,13 +97,8 @@ func (c Config) validate() error {
 // Server is the handler of everything under Prefix.
 type Server struct {
 	Config
-	handler  http.Handler
-	mux      *http.ServeMux
-	huma     huma.API
-	routes   []Route
-	failures *failures
-	streams  atomic.Int64 // of logs
-	watchers atomic.Int64 // of events
+	*rest.Server
+	logStreams, eventStreams *rest.Streams
 }
 
 // New returns the handler of everything under Prefix.
@@ -114,9 +107,15 @@ func New(cfg Config) (*Server, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	mux := http.NewServeMux()
-	s := &Server{Config: cfg, mux: mux, failures: newFailures(cfg.Failures), huma: humago.New(mux, document(cfg.Version))}
-	s.huma.UseMiddleware(s.authenticate)
+	s := &Server{
+		Config: cfg,
+		Server: rest.New(rest.Config{
+			Queue: cfg.Queue, Events: cfg.Events, Guard: cfg.Guard, Missing: cfg.missing(), Version: cfg.Version, Failures: cfg.Failures,
+			ClientIP: cfg.ClientIP, Logger: cfg.Logger,
+		}),
+		logStreams:   rest.NewStreams("logs", cfg.Streams, cfg.StreamsPerToken),
+		eventStreams: rest.NewStreams("streams of events", cfg.Streams, cfg.StreamsPerToken),
+	}
 	s.hubRoutes()
 	s.jobRoutes()
 	s.logRoutes()
@@ -127,53 +126,28 @@ func New(cfg Config) (*Server, error) {
 	s.runnerRoutes()
 	s.eventRoutes()
 	s.auditRoutes()
-	mux.HandleFunc("/", s.unknown)
-	s.handler = named(mux)
 	return s, nil
 }
 
-// ServeHTTP serves one request.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
-
-const schemeBearer = "token"
-
-func document(version string) huma.Config {
-	c := huma.DefaultConfig("Slipway", version)
-	c.OpenAPIPath = Prefix + "openapi"
-	c.DocsPath, c.SchemasPath = "", "" // a page of others, and links into answers
-	c.CreateHooks = nil
-	c.RejectUnknownQueryParameters = true
-	c.Transformers = append(c.Transformers, nameProblem)
-	c.Info.Description = "Hosts, scale sets, runners, jobs, events and tokens of a Slipway hub. x-least-role says who may use a route."
-	c.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
-		schemeBearer: {Type: "http", Scheme: "bearer", Description: "an API token with a role, sf_api_…, or an admin token, sf_adm_…"},
+// missing names, for nouns of routes, what this hub does not have.
+func (c Config) missing() map[string]string {
+	out := map[string]string{}
+	for _, part := range []struct {
+		missing bool
+		name    string
+		nouns   []string
+	}{
+		{c.Info == nil, "information of itself", []string{"hub"}},
+		{c.Hosts == nil, "hosts", []string{"host", "enrolment"}},
+		{c.ScaleSets == nil, "scale sets", []string{"scale-set", "credential"}},
+		{c.Fleet == nil, "runners", []string{"runner"}},
+		{c.Events == nil, "events", []string{"event", "audit"}},
+	} {
+		for _, noun := range part.nouns {
+			if part.missing {
+				out[noun] = part.name
+			}
+		}
 	}
-	c.Security = []map[string][]string{{schemeBearer: {}}}
-	return c
-}
-
-// store does what must be stored even when the disk is full.
-func (s *Server) store(do func() error) error {
-	if s.Guard == nil {
-		return do()
-	}
-	return s.Guard.Do(do)
-}
-
-// list is how lists are answered. Next goes into the cursor of the next request;
-// null at the end.
-type list[T any] struct {
-	Items []T     `json:"items" nullable:"false"`
-	Next  *string `json:"next"`
-}
-
-func listOf[T any](items []T, next string) list[T] {
-	l := list[T]{Items: items}
-	if items == nil {
-		l.Items = []T{}
-	}
-	if next != "" {
-		l.Next = &next
-	}
-	return l
+	return out
 }

@@ -21,8 +21,8 @@ import (
 )
 
 type jobs struct {
-	Items []api.Job `json:"items"`
-	Next  *string   `json:"next"`
+	Items []api.JobSummary `json:"items"`
+	Next  *string          `json:"next"`
 }
 
 func TestSubmitShowCancel(t *testing.T) {
@@ -102,7 +102,8 @@ func TestLimits(t *testing.T) {
 		})
 	}
 	h.problem(400, "invalid", h.do("POST", "jobs", `{"labels`))
-	h.problem(413, "too-large", h.do("POST", "jobs", `{"labels": ["a"], "run": "`+strings.Repeat("x", 1<<20)+`"}`))
+	p := h.problem(413, "too-large", h.do("POST", "jobs", `{"labels": ["a"], "run": "`+strings.Repeat("x", 1<<20)+`"}`))
+	require.Equal(t, "the body is too large: at most 1048576 bytes", p.Detail)
 	h.problem(422, "invalid", h.do("GET", "jobs?limit=501", nil))
 	h.problem(422, "invalid", h.do("GET", "jobs?status=odd", nil))
 	h.problem(422, "invalid", h.do("GET", "jobs?label=a%20b", nil))
@@ -180,6 +181,34 @@ func TestList(t *testing.T) {
 	require.Equal(t, []string{want[2]}, ids)
 	ids, _ = list("status=running")
 	require.Empty(t, ids)
+}
+
+// Why: a page of 500 jobs with long scripts would be 131 MB, made for whoever may look.
+func TestAListDoesNotTellWhatJobsRun(t *testing.T) {
+	h := newHub(t)
+	long := api.JobSpec{Labels: make([]string, 20), Run: "echo canary\n" + strings.Repeat("é", 100_000), Name: strings.Repeat("😀", 200), Env: map[string]string{}}
+	for i := range long.Labels {
+		long.Labels[i] = strings.Repeat("l", 127) + string(rune('a'+i))
+	}
+	for i := range 256 {
+		long.Env["canary_"+strings.Repeat("V", 200)+string(rune('A'+i%26))+string(rune('A'+i/26))] = "canary"
+	}
+	job := h.submit(long)
+	h.submit(api.JobSpec{Labels: []string{"a"}, Command: []string{"canary", strings.Repeat("x", 200_000)}, Name: "b"})
+	list := h.do("GET", "jobs", nil)
+	require.Less(t, len(list.body), 2*8<<10, "a page is at most 4 MiB: 8 KiB for each of 500")
+	require.NotContains(t, list.body, "canary")
+	for _, key := range []string{`"run"`, `"command"`, `"env_names"`} {
+		require.NotContains(t, list.body, key)
+	}
+	var page jobs
+	h.into(200, list, &page)
+	require.Len(t, page.Items, 2)
+	require.Equal(t, job.JobSummary, page.Items[1], "all else is as it is of one job")
+	var shown api.Job
+	h.into(200, h.do("GET", "jobs/"+job.ID, nil), &shown)
+	require.Equal(t, long.Run, shown.Run)
+	require.Len(t, shown.EnvNames, 256)
 }
 
 func TestShowWaitsForTheEnd(t *testing.T) {

@@ -1,16 +1,19 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
 	"time"
 
+	"github.com/slipway-ci/slipway/hub/api/problem"
+	"github.com/slipway-ci/slipway/hub/api/rest"
 	"github.com/slipway-ci/slipway/hub/events"
 )
 
 func (s *Server) auditRoutes() {
-	register(s, admin("audit"), operation("list-audit", http.MethodGet, "audit", "List who asked for which change, the newest first",
+	rest.Register(s.Server, rest.Admin("audit"), rest.Operation("list-audit", http.MethodGet, "audit", "List who asked for which change, the newest first",
 		http.StatusUnprocessableEntity), s.listAudit)
 }
 
@@ -18,26 +21,32 @@ type auditInput struct {
 	Object  string    `query:"object" maxLength:"300" doc:"such as host/builder-01; or host for all hosts"`
 	Action  string    `query:"action" maxLength:"64" doc:"such as edit-host: the operationId of the route"`
 	Token   string    `query:"token" maxLength:"64" doc:"the id of a token"`
-	Outcome string    `query:"outcome" maxLength:"64" doc:"done, or the code of a problem such as forbidden"`
+	Outcome string    `query:"outcome" maxLength:"64" doc:"done, the code of a problem such as forbidden, or unknown: the hub ended before it was recorded"`
 	Since   time.Time `query:"since" doc:"from this time on (RFC 3339)"`
 	Until   time.Time `query:"until" doc:"before this time (RFC 3339)"`
 	Limit   int       `query:"limit" minimum:"1" maximum:"500" default:"50"`
 	Cursor  string    `query:"cursor" maxLength:"40" doc:"next of the answer before"`
 }
 
+// outcomes are what an entry's can be.
+var outcomes = append([]string{"done", events.OutcomeUnknown}, problem.Codes...)
+
 type auditList struct {
-	Body list[AuditEntry]
+	Body rest.List[AuditEntry]
 }
 
 func (s *Server) listAudit(ctx context.Context, in *auditInput) (*auditList, error) {
+	if wrong := cmp.Or(s.knownObject(in.Object), oneOf("action", in.Action, s.Actions()), oneOf("outcome", in.Outcome, outcomes), s.knownToken(ctx, in.Token)); wrong != nil {
+		return nil, wrong
+	}
 	entries, next, err := s.Events.Entries(ctx, events.AuditFilter{
 		Object: in.Object, Action: in.Action, TokenID: in.Token, Outcome: in.Outcome, Since: in.Since, Until: in.Until, Limit: in.Limit, Cursor: in.Cursor,
 	})
 	if errors.Is(err, events.ErrCursor) {
-		return nil, badCursor()
+		return nil, problem.Invalid("query.cursor", "is not one that a list returned")
 	}
 	if err != nil {
-		return nil, s.problem(err)
+		return nil, s.fault(err)
 	}
 	items := make([]AuditEntry, len(entries))
 	for i, e := range entries {
@@ -51,10 +60,5 @@ func (s *Server) listAudit(ctx context.Context, in *auditInput) (*auditList, err
 			Changes: changes, Skipped: e.Skipped,
 		}
 	}
-	return &auditList{listOf(items, next)}, nil
-}
-
-func badCursor() *Problem {
-	const message = "is not one that a list returned"
-	return newProblem(http.StatusUnprocessableEntity, "invalid", "cursor "+message, FieldError{Location: "query.cursor", Message: message})
+	return &auditList{rest.ListOf(items, next)}, nil
 }

@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"net/http"
 	"net/http/httptest"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/slipway-ci/slipway/hub/api"
 	"github.com/slipway-ci/slipway/hub/events"
+	"github.com/slipway-ci/slipway/hub/hosts"
 	"github.com/slipway-ci/slipway/hub/queue"
 	"github.com/slipway-ci/slipway/hub/storage"
 	"github.com/slipway-ci/slipway/tokens"
@@ -171,4 +173,41 @@ func TestAFullDisk(t *testing.T) {
 	w.add("a")
 	require.Equal(t, 200, w.do("POST", "hosts/a/drain", nil).status)
 	require.Equal(t, "storage-full", w.audit("action=submit-job")[0].Outcome)
+}
+
+type registry = api.Hosts
+
+// watchful notes what the log says when a change begins.
+type watchful struct {
+	registry
+	log  *bytes.Buffer
+	seen string
+}
+
+func (h *watchful) Cordon(ctx context.Context, name string) (hosts.Host, error) {
+	h.seen = h.log.String()
+	return h.registry.Cordon(ctx, name)
+}
+
+// Why: a hub that dies between a change and its audit entry must leave a trace of who
+// asked for it.
+func TestTheLogHasAChangeBeforeItHappens(t *testing.T) {
+	var log bytes.Buffer
+	seen := &watchful{log: &log}
+	w := newWorld(t, func(c *api.Config) {
+		c.Logger = hclog.New(&hclog.LoggerOptions{Output: &log})
+		seen.registry, c.Hosts = c.Hosts, seen
+	})
+	w.add("a")
+	secret, id := w.as(queue.RoleOperator)
+	bearer := []string{"Authorization", "Bearer " + secret, "X-Request-Id", "my-request.1"}
+	require.Equal(t, 200, w.do("POST", "hosts/a/cordon", nil, bearer...).status)
+	for _, part := range []string{"change asked for", "action=cordon-host", "object=host/a", "token=" + id, "request=my-request.1"} {
+		require.Contains(t, seen.seen, part)
+	}
+	pasted := tokens.New(tokens.Admin).Reveal()
+	require.Equal(t, 404, w.do("POST", "hosts/"+pasted+"/cordon", nil, bearer...).status)
+	w.submit(api.JobSpec{Labels: []string{"a"}, Run: "x"})
+	require.NotContains(t, log.String(), pasted)
+	require.NotContains(t, log.String(), "submit-job", "of jobs there are too many")
 }

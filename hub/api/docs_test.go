@@ -2,10 +2,15 @@ package api_test
 
 import (
 	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/slipway-ci/slipway/hub/api/problem"
 )
 
 // Every route, and every code of a problem, is in the documentation.
@@ -37,24 +42,27 @@ func TestDocumentation(t *testing.T) {
 			require.Equal(t, string(route.Role), roles[name], name)
 		}
 	}
-	for _, name := range []string{"faults.go", "problem.go", "auth.go", "route.go", "logs.go", "watch.go", "runners.go", "scalesets.go", "etag.go"} {
+	var sources []string
+	for _, pattern := range []string{"*.go", "rest/*.go", "../edge/refuse.go", "problem/*.go", "../hosts/handler.go"} {
+		found, err := filepath.Glob(pattern)
+		require.NoError(t, err)
+		require.NotEmpty(t, found)
+		sources = append(sources, slices.DeleteFunc(found, func(name string) bool { return strings.HasSuffix(name, "_test.go") })...)
+	}
+	used := map[string]bool{}
+	for _, name := range sources {
 		source, err := os.ReadFile(name)
 		require.NoError(t, err)
-		for rest := string(source); ; {
-			_, after, found := strings.Cut(rest, "http.Status")
-			if !found {
-				break
-			}
-			rest = after
-			_, quoted, found := strings.Cut(after, `, "`)
-			if !found || strings.Index(after, `, "`) > 40 { // the status is not of a problem
-				continue
-			}
-			code, _, _ := strings.Cut(quoted, `"`)
-			if strings.Trim(code, "abcdefghijklmnopqrstuvwxyz-") != "" || code == "" {
-				continue
-			}
-			require.Contains(t, docs, "`"+code+"`", "%s of %s", code, name)
+		for _, match := range codeOfStatus.FindAllStringSubmatch(string(source), -1) {
+			require.Contains(t, problem.Codes, match[1], name)
+			used[match[1]] = true
 		}
 	}
+	require.Greater(t, len(used), 25, "the pattern finds them")
+	for _, code := range problem.Codes {
+		require.True(t, strings.Contains(docs, "`"+code+"`"), "%s is not in the documentation", code)
+	}
 }
+
+// codeOfStatus is a problem's code in the source: it comes right after the status.
+var codeOfStatus = regexp.MustCompile(`http\.Status[A-Za-z]+[,:] "([a-z-]+)"`)

@@ -5,14 +5,15 @@ import (
 	"net/http"
 	"strconv"
 
+	"github.com/slipway-ci/slipway/hub/api/rest"
 	"github.com/slipway-ci/slipway/hub/events"
 )
 
 func (s *Server) eventRoutes() {
-	op := operation("list-events", http.MethodGet, "events", "List events, the oldest first", http.StatusUnprocessableEntity)
+	op := rest.Operation("list-events", http.MethodGet, "events", "List events, the oldest first", http.StatusUnprocessableEntity)
 	op.Description = "With after those that came after that id; without it the newest. An event of kind " + events.KindMissing +
 		" tells that what came before it is not kept: whoever has a picture of the hub makes it anew."
-	register(s, viewer("event"), op, s.listEvents)
+	rest.Register(s.Server, rest.Viewer("event"), op, s.listEvents)
 	s.streamRoute()
 }
 
@@ -24,11 +25,14 @@ type eventsInput struct {
 }
 
 type eventPage struct {
-	Body list[Event]
+	Body rest.List[Event]
 }
 
 // listEvents answers with a next wherever more may come: it goes into after.
 func (s *Server) listEvents(ctx context.Context, in *eventsInput) (*eventPage, error) {
+	if err := s.knownFilter(in.Kind, in.Object); err != nil {
+		return nil, err
+	}
 	var (
 		page events.Page
 		err  error
@@ -40,7 +44,7 @@ func (s *Server) listEvents(ctx context.Context, in *eventsInput) (*eventPage, e
 		page, err = s.Events.After(ctx, after, events.Filter{Kinds: in.Kind, Object: in.Object}, in.Limit)
 	}
 	if err != nil {
-		return nil, s.problem(err)
+		return nil, s.fault(err)
 	}
 	items := make([]Event, len(page.Events))
 	for i, e := range page.Events {
@@ -50,7 +54,15 @@ func (s *Server) listEvents(ctx context.Context, in *eventsInput) (*eventPage, e
 	if page.More {
 		next = strconv.FormatInt(page.Position, 10)
 	}
-	return &eventPage{listOf(items, next)}, nil
+	return &eventPage{rest.ListOf(items, next)}, nil
+}
+
+// knownFilter refuses kinds and objects that no event can have.
+func (s *Server) knownFilter(kinds []string, object string) error {
+	if err := s.knownKinds(kinds); err != nil {
+		return err
+	}
+	return s.knownObject(object)
 }
 
 func eventOf(e events.Event) Event {

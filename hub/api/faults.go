@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/slipway-ci/slipway/backend"
+	"github.com/slipway-ci/slipway/hub/api/problem"
+	"github.com/slipway-ci/slipway/hub/api/rest"
 	"github.com/slipway-ci/slipway/hub/fleet"
 	"github.com/slipway-ci/slipway/hub/hosts"
 	"github.com/slipway-ci/slipway/hub/queue"
@@ -65,11 +67,11 @@ var locations = map[string]string{
 	"selector": "query.selector", "ttl": "body.ttl_seconds",
 }
 
-// problem turns an error of the domain into an answer. What is not known is told
-// to the log alone.
-func (s *Server) problem(err error) error {
+// fault turns an error of the domain into an answer, and nil into nil. What is not
+// known is told to the log alone.
+func (s *Server) fault(err error) error {
 	var (
-		answered *Problem
+		answered *problem.Problem
 		document *file.Error
 		invalid  *queue.InvalidError
 	)
@@ -85,9 +87,9 @@ func (s *Server) problem(err error) error {
 		if !ok {
 			location = "body." + invalid.Field
 		}
-		return newProblem(http.StatusUnprocessableEntity, "invalid", invalid.Error(), FieldError{Location: location, Message: invalid.Problem})
+		return problem.New(http.StatusUnprocessableEntity, "invalid", invalid.Error(), problem.FieldError{Location: location, Message: invalid.Problem})
 	case errors.Is(err, context.Canceled):
-		return stopping()
+		return rest.Stopping()
 	case storage.IsFull(err):
 		err = queue.ErrStorageFull
 	}
@@ -99,10 +101,10 @@ func (s *Server) problem(err error) error {
 		if detail == "" {
 			detail = sentence(err)
 		}
-		return newProblem(f.status, f.code, detail)
+		return problem.New(f.status, f.code, detail)
 	}
 	s.Logger.Error("request failed", "err", tokens.Redact(err.Error()))
-	return newProblem(http.StatusInternalServerError, "internal", "internal error: see the hub's log")
+	return problem.New(http.StatusInternalServerError, "internal", "internal error: see the hub's log")
 }
 
 // packages are the prefixes that tell programmers where an error is from.
@@ -112,8 +114,8 @@ var packages = strings.NewReplacer("hosts: ", "", "scalesets: ", "", "fleet: ", 
 func sentence(err error) string { return tokens.Redact(packages.Replace(err.Error())) }
 
 // wrongDocument tells all that is wrong with a scale set, or a file of them.
-func wrongDocument(wrong *file.Error) *Problem {
-	p := newProblem(http.StatusUnprocessableEntity, "invalid", wrong.Error())
+func wrongDocument(wrong *file.Error) *problem.Problem {
+	p := problem.New(http.StatusUnprocessableEntity, "invalid", wrong.Error())
 	for _, w := range wrong.Problems {
 		location := "body"
 		if w.Path != "" {
@@ -123,11 +125,7 @@ func wrongDocument(wrong *file.Error) *Problem {
 		if w.Line > 0 {
 			message = fmt.Sprintf("line %d, column %d: %s", w.Line, w.Column, message)
 		}
-		p.Errors = append(p.Errors, FieldError{Location: location, Message: message})
+		p.Errors = append(p.Errors, problem.FieldError{Location: location, Message: message})
 	}
 	return p
-}
-
-func notConfigured(what string) *Problem {
-	return newProblem(http.StatusNotFound, "not-configured", "this hub has no "+what)
 }

@@ -5,39 +5,41 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/slipway-ci/slipway/hub/api/problem"
+	"github.com/slipway-ci/slipway/hub/api/rest"
 	"github.com/slipway-ci/slipway/hub/hosts"
 )
 
 // hostDeedRoutes are those of what is done to a host as a whole.
 func (s *Server) hostDeedRoutes() {
 	const notFound, conflict, invalid = http.StatusNotFound, http.StatusConflict, http.StatusUnprocessableEntity
-	register(s, operator("host"), operation("cordon-host", http.MethodPost, "hosts/{name}/cordon",
+	rest.Register(s.Server, rest.Operator("host"), rest.Operation("cordon-host", http.MethodPost, "hosts/{name}/cordon",
 		"Give a host no new runners; what runs there goes on", notFound), s.cordonHost)
-	register(s, operator("host"), operation("uncordon-host", http.MethodPost, "hosts/{name}/uncordon",
+	rest.Register(s.Server, rest.Operator("host"), rest.Operation("uncordon-host", http.MethodPost, "hosts/{name}/uncordon",
 		"Give a host runners again, and end its drain", notFound), s.uncordonHost)
-	register(s, operator("host"), operation("drain-host", http.MethodPost, "hosts/{name}/drain",
+	rest.Register(s.Server, rest.Operator("host"), rest.Operation("drain-host", http.MethodPost, "hosts/{name}/drain",
 		"Cordon a host until nothing runs there; with a deadline what runs then is ended", notFound, invalid), s.drainHost)
-	register(s, operator("host"), operation("rotate-host-token", http.MethodPost, "hosts/{name}/rotate-token",
+	rest.Register(s.Server, rest.Operator("host"), rest.Operation("rotate-host-token", http.MethodPost, "hosts/{name}/rotate-token",
 		"Have a host's agent make itself a new token; the old one is good until the new one was used", notFound, conflict), s.rotateHost)
-	register(s, admin("host"), operation("revoke-host", http.MethodPost, "hosts/{name}/revoke",
+	rest.Register(s.Server, rest.Admin("host"), rest.Operation("revoke-host", http.MethodPost, "hosts/{name}/revoke",
 		"End a host's token and enrolments: its agent is refused until it is enrolled anew", notFound), s.revokeHost)
-	register(s, operator("host"), answering(http.StatusAccepted, operation("update-host", http.MethodPost, "hosts/{name}/update",
+	rest.Register(s.Server, rest.Operator("host"), rest.Answering(http.StatusAccepted, rest.Operation("update-host", http.MethodPost, "hosts/{name}/update",
 		"Have a host's agent become another version", notFound, conflict, invalid)), s.updateHost)
-	register(s, operator("host"), answering(http.StatusAccepted, operation("update-hosts", http.MethodPost, "hosts/update",
+	rest.Register(s.Server, rest.Operator("host"), rest.Answering(http.StatusAccepted, rest.Operation("update-hosts", http.MethodPost, "hosts/update",
 		"Have the agents of many hosts become another version, one at a time after the canaries", notFound, conflict, invalid)), s.updateHosts)
 }
 
 // changeHost does what a route asks for and answers the host as it is then.
 func (s *Server) changeHost(ctx context.Context, do func() (hosts.Host, error)) (*oneHost, error) {
 	var h hosts.Host
-	err := s.store(func() (err error) {
+	err := s.Store(func() (err error) {
 		h, err = do()
 		return err
 	})
 	if err != nil {
-		return nil, s.problem(err)
+		return nil, s.fault(err)
 	}
-	deedOf(ctx).object = "host/" + h.Name
+	rest.DeedOf(ctx).Object = "host/" + h.Name
 	return s.oneHost(h), nil
 }
 
@@ -62,7 +64,7 @@ func (s *Server) drainHost(ctx context.Context, in *struct {
 	Body *DrainSpec `required:"false"`
 }) (*oneHost, error) {
 	deadline := seconds(orZero(in.Body).DeadlineSeconds)
-	deedOf(ctx).set("deadline_seconds", deadline.Seconds())
+	rest.DeedOf(ctx).Set("deadline_seconds", deadline.Seconds())
 	return s.changeHost(ctx, func() (hosts.Host, error) { return s.Hosts.Drain(ctx, in.Name, deadline) })
 }
 
@@ -84,7 +86,7 @@ func (s *Server) updateHost(ctx context.Context, in *struct {
 	Body *UpdateSpec `required:"false"`
 }) (*oneHost, error) {
 	spec := orZero(in.Body)
-	deedOf(ctx).set("version", spec.Version)
+	rest.DeedOf(ctx).Set("version", spec.Version)
 	return s.changeHost(ctx, func() (hosts.Host, error) {
 		return s.then(ctx, in.Name, s.Hosts.Update(ctx, []string{in.Name}, hosts.UpdateSpec{Version: spec.Version}))
 	})
@@ -92,23 +94,22 @@ func (s *Server) updateHost(ctx context.Context, in *struct {
 
 func (s *Server) updateHosts(ctx context.Context, in *struct{ Body UpdateHostsSpec }) (*hostList, error) {
 	if in.Body.All == (len(in.Body.Hosts) > 0) {
-		const message = "is needed, or all, and not both"
-		return nil, newProblem(http.StatusUnprocessableEntity, "invalid", "hosts "+message, FieldError{Location: "body.hosts", Message: message})
+		return nil, problem.Invalid("body.hosts", "is needed, or all, and not both")
 	}
-	d := deedOf(ctx)
-	d.set("hosts", in.Body.Hosts)
-	d.set("all", in.Body.All)
-	d.set("version", in.Body.Version)
-	d.set("canary", in.Body.Canary)
+	d := rest.DeedOf(ctx)
+	d.Set("hosts", in.Body.Hosts)
+	d.Set("all", in.Body.All)
+	d.Set("version", in.Body.Version)
+	d.Set("canary", in.Body.Canary)
 	names := in.Body.Hosts
 	if in.Body.All {
 		names = nil
 	}
-	err := s.store(func() error {
+	err := s.Store(func() error {
 		return s.Hosts.Update(ctx, names, hosts.UpdateSpec{Version: in.Body.Version, Canary: in.Body.Canary})
 	})
 	if err != nil {
-		return nil, s.problem(err)
+		return nil, s.fault(err)
 	}
 	return s.updating(ctx, names)
 }
@@ -119,14 +120,14 @@ func (s *Server) updating(ctx context.Context, names []string) (*hostList, error
 	for _, name := range names {
 		h, err := s.Hosts.Host(ctx, name)
 		if err != nil {
-			return nil, s.problem(err)
+			return nil, s.fault(err)
 		}
 		items = append(items, view.host(h))
 	}
 	for cursor := ""; names == nil; {
 		page, next, err := s.Hosts.Hosts(ctx, hosts.Filter{Cursor: cursor, Limit: 1000})
 		if err != nil {
-			return nil, s.problem(err)
+			return nil, s.fault(err)
 		}
 		for _, h := range page {
 			if h.UpdateTo != "" {
@@ -137,5 +138,5 @@ func (s *Server) updating(ctx context.Context, names []string) (*hostList, error
 			break
 		}
 	}
-	return &hostList{listOf(items, "")}, nil
+	return &hostList{rest.ListOf(items, "")}, nil
 }

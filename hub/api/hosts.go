@@ -8,26 +8,28 @@ import (
 	"strings"
 	"time"
 
+	"github.com/slipway-ci/slipway/hub/api/problem"
+	"github.com/slipway-ci/slipway/hub/api/rest"
 	"github.com/slipway-ci/slipway/hub/hosts"
 )
 
 func (s *Server) hostRoutes() {
-	list := operation("list-hosts", http.MethodGet, "hosts", "List hosts by name", http.StatusUnprocessableEntity)
-	register(s, viewer("host"), list, s.listHosts)
-	add := operation("add-host", http.MethodPost, "hosts", "Make a host, and the line that makes a machine be it", http.StatusConflict, http.StatusUnprocessableEntity)
+	list := rest.Operation("list-hosts", http.MethodGet, "hosts", "List hosts by name", http.StatusUnprocessableEntity)
+	rest.Register(s.Server, rest.Viewer("host"), list, s.listHosts)
+	add := rest.Operation("add-host", http.MethodPost, "hosts", "Make a host, and the line that makes a machine be it", http.StatusConflict, http.StatusUnprocessableEntity)
 	add.Description = "The enrolment's line is a secret, for one use; it is shown this once."
-	register(s, admin("host"), answering(http.StatusCreated, add), s.addHost)
-	register(s, viewer("host"), operation("show-host", http.MethodGet, "hosts/{name}", "Show a host", http.StatusNotFound), s.showHost)
-	register(s, operator("host"), operation("edit-host", http.MethodPatch, "hosts/{name}", "Change what is set for a host",
+	rest.Register(s.Server, rest.Admin("host"), rest.Answering(http.StatusCreated, add), s.addHost)
+	rest.Register(s.Server, rest.Viewer("host"), rest.Operation("show-host", http.MethodGet, "hosts/{name}", "Show a host", http.StatusNotFound), s.showHost)
+	rest.Register(s.Server, rest.Operator("host"), rest.Operation("edit-host", http.MethodPatch, "hosts/{name}", "Change what is set for a host",
 		http.StatusNotFound, http.StatusConflict, http.StatusPreconditionFailed, http.StatusUnprocessableEntity), s.editHost)
-	remove := operation("remove-host", http.MethodDelete, "hosts/{name}", "Take a host out for ever",
+	remove := rest.Operation("remove-host", http.MethodDelete, "hosts/{name}", "Take a host out for ever",
 		http.StatusNotFound, http.StatusConflict, http.StatusPreconditionFailed)
-	register(s, admin("host"), answering(http.StatusNoContent, remove), s.removeHost)
-	register(s, admin("host"), answering(http.StatusCreated, operation("reenrol-host", http.MethodPost, "hosts/{name}/reenrol",
+	rest.Register(s.Server, rest.Admin("host"), rest.Answering(http.StatusNoContent, remove), s.removeHost)
+	rest.Register(s.Server, rest.Admin("host"), rest.Answering(http.StatusCreated, rest.Operation("reenrol-host", http.MethodPost, "hosts/{name}/reenrol",
 		"Make a new line for a host; nothing of it changes", http.StatusNotFound, http.StatusConflict)), s.reenrolHost)
 	s.hostDeedRoutes()
-	register(s, viewer("enrolment"), operation("list-enrolments", http.MethodGet, "enrolments", "List the enrolments that live, without their secrets"), s.listEnrolments)
-	register(s, admin("enrolment"), answering(http.StatusNoContent, operation("cancel-enrolment", http.MethodDelete, "enrolments/{id}",
+	rest.Register(s.Server, rest.Viewer("enrolment"), rest.Operation("list-enrolments", http.MethodGet, "enrolments", "List the enrolments that live, without their secrets"), s.listEnrolments)
+	rest.Register(s.Server, rest.Admin("enrolment"), rest.Answering(http.StatusNoContent, rest.Operation("cancel-enrolment", http.MethodDelete, "enrolments/{id}",
 		"End an enrolment that was not used", http.StatusNotFound, http.StatusConflict)), s.cancelEnrolment)
 }
 
@@ -41,7 +43,7 @@ type oneHost struct {
 }
 
 type hostList struct {
-	Body list[Host]
+	Body rest.List[Host]
 }
 
 type createdHost struct {
@@ -50,7 +52,7 @@ type createdHost struct {
 }
 
 func (s *Server) oneHost(h hosts.Host) *oneHost {
-	return &oneHost{etagOf(h.Version), s.hostView().host(h)}
+	return &oneHost{rest.ETag(h.Version), s.hostView().host(h)}
 }
 
 type hostsInput struct {
@@ -64,27 +66,26 @@ func (s *Server) listHosts(ctx context.Context, in *hostsInput) (*hostList, erro
 	for _, pair := range in.Selector {
 		key, value, ok := strings.Cut(pair, "=")
 		if !ok {
-			const message = "is not k=v"
-			return nil, newProblem(http.StatusUnprocessableEntity, "invalid", "selector "+message, FieldError{Location: "query.selector", Message: message})
+			return nil, problem.Invalid("query.selector", "is not k=v")
 		}
 		filter.Selector[key] = value
 	}
 	found, next, err := s.Hosts.Hosts(ctx, filter)
 	if err != nil {
-		return nil, s.problem(err)
+		return nil, s.fault(err)
 	}
 	view := s.hostView()
 	items := make([]Host, len(found))
 	for i, h := range found {
 		items[i] = view.host(h)
 	}
-	return &hostList{listOf(items, next)}, nil
+	return &hostList{rest.ListOf(items, next)}, nil
 }
 
 func (s *Server) showHost(ctx context.Context, in *hostInput) (*oneHost, error) {
 	h, err := s.Hosts.Host(ctx, in.Name)
 	if err != nil {
-		return nil, s.problem(err)
+		return nil, s.fault(err)
 	}
 	return s.oneHost(h), nil
 }
@@ -94,9 +95,9 @@ func (s *Server) addHost(ctx context.Context, in *struct{ Body HostSpec }) (*cre
 		h hosts.Host
 		i hosts.Invitation
 	)
-	d := deedOf(ctx)
-	d.object = "host/" + in.Body.Name
-	err := s.store(func() (err error) {
+	d := rest.DeedOf(ctx)
+	d.Object = "host/" + in.Body.Name
+	err := s.Store(func() (err error) {
 		h, i, err = s.Hosts.Add(ctx, hosts.HostSpec{
 			Name: in.Body.Name, Labels: in.Body.Labels, MaxRunners: in.Body.MaxRunners, Cordoned: in.Body.Cordoned, Isolated: in.Body.Isolated,
 			TTL: seconds(float64(in.Body.TTLSeconds)),
@@ -104,33 +105,33 @@ func (s *Server) addHost(ctx context.Context, in *struct{ Body HostSpec }) (*cre
 		return err
 	})
 	if err != nil {
-		return nil, s.problem(err)
+		return nil, s.fault(err)
 	}
-	d.set("labels", in.Body.Labels)
-	d.set("max_runners", in.Body.MaxRunners)
-	d.set("cordoned", in.Body.Cordoned)
-	d.set("isolated", in.Body.Isolated)
-	d.detail = "enrolment " + i.ID
-	return &createdHost{etagOf(h.Version), newHostOf(s.hostView().host(h), i)}, nil
+	d.Set("labels", in.Body.Labels)
+	d.Set("max_runners", in.Body.MaxRunners)
+	d.Set("cordoned", in.Body.Cordoned)
+	d.Set("isolated", in.Body.Isolated)
+	d.Detail = "enrolment " + i.ID
+	return &createdHost{rest.ETag(h.Version), newHostOf(s.hostView().host(h), i)}, nil
 }
 
 type editHostInput struct {
-	Name    string    `path:"name" maxLength:"64" doc:"name or id"`
-	IfMatch condition `header:"If-Match" maxLength:"400" doc:"the ETag of what is edited, as it was read: 412 if it was edited since"`
+	Name    string         `path:"name" maxLength:"64" doc:"name or id"`
+	IfMatch rest.Condition `header:"If-Match" maxLength:"400" doc:"the ETag of what is edited, as it was read: 412 if it was edited since"`
 	Body    HostEdit
 }
 
 func (s *Server) editHost(ctx context.Context, in *editHostInput) (*oneHost, error) {
 	before, err := s.Hosts.Host(ctx, in.Name)
 	if err != nil {
-		return nil, s.problem(err)
+		return nil, s.fault(err)
 	}
-	version, err := in.IfMatch.version(ctx, func(context.Context) (int64, error) { return before.Version, nil })
+	version, err := in.IfMatch.Version(ctx, func(context.Context) (int64, error) { return before.Version, nil })
 	if err != nil {
 		return nil, err
 	}
 	var h hosts.Host
-	err = s.store(func() (err error) {
+	err = s.Store(func() (err error) {
 		h, err = s.Hosts.Edit(ctx, before.ID, version, hosts.Change{
 			Name: in.Body.Name, Labels: in.Body.Labels, MaxRunners: in.Body.MaxRunners, Cordoned: in.Body.Cordoned,
 		})
@@ -140,51 +141,51 @@ func (s *Server) editHost(ctx context.Context, in *editHostInput) (*oneHost, err
 		return nil, s.staleHost(ctx, before.ID)
 	}
 	if err != nil {
-		return nil, s.problem(err)
+		return nil, s.fault(err)
 	}
-	d := deedOf(ctx)
-	d.object = "host/" + before.Name
-	d.change("name", before.Name, h.Name)
+	d := rest.DeedOf(ctx)
+	d.Object = "host/" + before.Name
+	d.Change("name", before.Name, h.Name)
 	if len(before.Labels)+len(h.Labels) > 0 {
-		d.change("labels", before.Labels, h.Labels)
+		d.Change("labels", before.Labels, h.Labels)
 	}
-	d.change("max_runners", before.MaxRunners, h.MaxRunners)
-	d.change("cordoned", before.Cordoned, h.Cordoned)
+	d.Change("max_runners", before.MaxRunners, h.MaxRunners)
+	d.Change("cordoned", before.Cordoned, h.Cordoned)
 	return s.oneHost(h), nil
 }
 
 func (s *Server) staleHost(ctx context.Context, id string) error {
 	h, err := s.Hosts.Host(ctx, id)
 	if err != nil {
-		return s.problem(err)
+		return s.fault(err)
 	}
-	return stale("host "+h.Name, h.Version)
+	return rest.Stale("host "+h.Name, h.Version)
 }
 
 type removeHostInput struct {
-	Name    string    `path:"name" maxLength:"64" doc:"name or id"`
-	IfMatch condition `header:"If-Match" maxLength:"400" doc:"the ETag of what is edited, as it was read: 412 if it was edited since"`
-	Force   bool      `query:"force" doc:"give up what it may be running: for a host that is gone for good"`
+	Name    string         `path:"name" maxLength:"64" doc:"name or id"`
+	IfMatch rest.Condition `header:"If-Match" maxLength:"400" doc:"the ETag of what is edited, as it was read: 412 if it was edited since"`
+	Force   bool           `query:"force" doc:"give up what it may be running: for a host that is gone for good"`
 }
 
 func (s *Server) removeHost(ctx context.Context, in *removeHostInput) (*struct{}, error) {
 	h, err := s.Hosts.Host(ctx, in.Name)
 	if err != nil {
-		return nil, s.problem(err)
+		return nil, s.fault(err)
 	}
-	version, err := in.IfMatch.version(ctx, func(context.Context) (int64, error) { return h.Version, nil })
+	version, err := in.IfMatch.Version(ctx, func(context.Context) (int64, error) { return h.Version, nil })
 	if err != nil {
 		return nil, err
 	}
-	d := deedOf(ctx)
-	d.object = "host/" + h.Name
-	d.set("force", in.Force)
-	d.detail = "id " + h.ID
-	err = s.store(func() error { return s.Hosts.Remove(ctx, h.ID, version, in.Force) })
+	d := rest.DeedOf(ctx)
+	d.Object = "host/" + h.Name
+	d.Set("force", in.Force)
+	d.Detail = "id " + h.ID
+	err = s.Store(func() error { return s.Hosts.Remove(ctx, h.ID, version, in.Force) })
 	if errors.Is(err, hosts.ErrStale) {
 		return nil, s.staleHost(ctx, h.ID)
 	}
-	return nil, s.problem(err)
+	return nil, s.fault(err)
 }
 
 type reenrolInput struct {
@@ -198,19 +199,19 @@ func (s *Server) reenrolHost(ctx context.Context, in *reenrolInput) (*createdHos
 		h hosts.Host
 		i hosts.Invitation
 	)
-	err := s.store(func() (err error) {
+	err := s.Store(func() (err error) {
 		h, i, err = s.Hosts.Reenrol(ctx, in.Name, hosts.ReenrolSpec{Isolated: spec.Isolated, TTL: seconds(float64(spec.TTLSeconds))})
 		return err
 	})
 	if err != nil {
-		return nil, s.problem(err)
+		return nil, s.fault(err)
 	}
-	d := deedOf(ctx)
-	d.object, d.detail = "host/"+h.Name, "enrolment "+i.ID
+	d := rest.DeedOf(ctx)
+	d.Object, d.Detail = "host/"+h.Name, "enrolment "+i.ID
 	if spec.Isolated != nil {
-		d.set("isolated", h.Isolated)
+		d.Set("isolated", h.Isolated)
 	}
-	return &createdHost{etagOf(h.Version), newHostOf(s.hostView().host(h), i)}, nil
+	return &createdHost{rest.ETag(h.Version), newHostOf(s.hostView().host(h), i)}, nil
 }
 
 // orZero is what an optional body says.
@@ -229,13 +230,13 @@ type enrolmentsInput struct {
 }
 
 type enrolmentList struct {
-	Body list[Enrolment]
+	Body rest.List[Enrolment]
 }
 
 func (s *Server) listEnrolments(ctx context.Context, in *enrolmentsInput) (*enrolmentList, error) {
 	found, next, err := s.Hosts.Enrolments(ctx, hosts.Page{Cursor: in.Cursor, Limit: in.Limit})
 	if err != nil {
-		return nil, s.problem(err)
+		return nil, s.fault(err)
 	}
 	items := make([]Enrolment, len(found))
 	for i, e := range found {
@@ -243,15 +244,15 @@ func (s *Server) listEnrolments(ctx context.Context, in *enrolmentsInput) (*enro
 			ID: e.ID, Host: e.HostName, HostID: e.Host, Isolated: e.Isolated, CreatedAt: e.CreatedAt, ExpiresAt: e.ExpiresAt, UsedAt: orNull(e.UsedAt),
 		}
 	}
-	return &enrolmentList{listOf(items, next)}, nil
+	return &enrolmentList{rest.ListOf(items, next)}, nil
 }
 
 func (s *Server) cancelEnrolment(ctx context.Context, in *struct {
 	ID string `path:"id" maxLength:"64"`
 }) (*struct{}, error) {
-	err := s.store(func() error { return s.Hosts.CancelEnrolment(ctx, in.ID) })
+	err := s.Store(func() error { return s.Hosts.CancelEnrolment(ctx, in.ID) })
 	if errors.Is(err, hosts.ErrNotFound) {
-		return nil, newProblem(http.StatusNotFound, "not-found", fmt.Sprintf("there is no enrolment %.64s", in.ID))
+		return nil, problem.New(http.StatusNotFound, "not-found", fmt.Sprintf("there is no enrolment %.64s", in.ID))
 	}
-	return nil, s.problem(err)
+	return nil, s.fault(err)
 }

@@ -3,10 +3,12 @@ package api
 import (
 	"context"
 	"net/http"
+
+	"github.com/slipway-ci/slipway/hub/api/rest"
 )
 
 func (s *Server) hubRoutes() {
-	register(s, viewer("hub"), operation("show-hub", http.MethodGet, "hub", "Tell of the hub: its version, its URLs, its disk, and where its jobs come from"), s.showHub)
+	rest.Register(s.Server, rest.Viewer("hub"), rest.Operation("show-hub", http.MethodGet, "hub", "Tell of the hub: its version, its URLs, its disk, and where its jobs come from"), s.showHub)
 }
 
 type hubAnswer struct {

@@ -18,6 +18,7 @@ import (
 	"github.com/slipway-ci/slipway/hub/queue"
 	"github.com/slipway-ci/slipway/hub/queue/grant"
 	"github.com/slipway-ci/slipway/hub/store"
+	"github.com/slipway-ci/slipway/hub/store/storetest"
 	"github.com/slipway-ci/slipway/tokens"
 )
 
@@ -39,7 +40,7 @@ type hub struct {
 func newHub(t *testing.T, adjust ...func(*api.Config)) *hub {
 	t.Helper()
 	h := &hub{t: t}
-	dir := t.TempDir()
+	dir := storetest.Dir(t)
 	db, err := store.Open(t.Context(), store.Config{Dir: dir})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, db.Close()) })

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -13,6 +14,8 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
+	"github.com/slipway-ci/slipway/hub/api/problem"
+	"github.com/slipway-ci/slipway/hub/api/rest"
 	"github.com/slipway-ci/slipway/hub/logs"
 	"github.com/slipway-ci/slipway/hub/queue"
 )
@@ -24,13 +27,13 @@ const (
 )
 
 func (s *Server) logRoutes() {
-	op := operation("read-job-log", http.MethodGet, "jobs/{id}/logs", "Read a job's log", http.StatusNotFound, http.StatusServiceUnavailable)
+	op := rest.Operation("read-job-log", http.MethodGet, "jobs/{id}/logs", "Read a job's log", http.StatusNotFound, http.StatusServiceUnavailable)
 	op.Description = "Plain text; or with Accept: " + typeRecords + " records {attempt, offset, data (base64)}, " +
 		"{attempt, offset, missing, reason} and at last {end, status}."
 	op.Responses = map[string]*huma.Response{"200": {
 		Description: "The log", Content: map[string]*huma.MediaType{"text/plain": {}, typeRecords: {}},
 	}}
-	register(s, viewer("job"), op, s.log)
+	rest.Register(s.Server, rest.Viewer("job"), op, s.log)
 }
 
 type logInput struct {
@@ -45,20 +48,23 @@ type logInput struct {
 func (s *Server) log(ctx context.Context, in *logInput) (*huma.StreamResponse, error) {
 	job, err := s.Queue.Job(ctx, in.ID)
 	if err != nil {
-		return nil, s.problem(err)
+		return nil, s.fault(err)
 	}
-	if s.streams.Add(1) > int64(s.Streams) {
-		s.streams.Add(-1)
-		return nil, newProblem(http.StatusServiceUnavailable, "too-many-streams", "too many logs are read at once: try again later")
+	if in.Attempt > max(job.Attempt, 1) && !in.Follow {
+		return nil, problem.New(http.StatusNotFound, "not-found", fmt.Sprintf("there is no attempt %d: the job has had %d so far", in.Attempt, job.Attempt))
+	}
+	done, err := s.logStreams.Open(ctx)
+	if err != nil {
+		return nil, err
 	}
 	return &huma.StreamResponse{Body: func(ctx huma.Context) {
-		defer s.streams.Add(-1)
+		defer done()
 		r, w := humago.Unwrap(ctx)
 		out := newOutput(w, strings.Contains(in.Accept, typeRecords), s.WriteTimeout)
 		if r.Method == http.MethodHead {
 			return
 		}
-		good, stop := s.whileGood(ctx.Context())
+		good, stop := s.WhileGood(ctx.Context())
 		defer stop()
 		err := s.stream(good, in, job, out)
 		if err != nil && good.Err() == nil && !errors.Is(err, errReaderGone) {

@@ -51,10 +51,12 @@ type ScaleSets interface {
 type Fleet interface {
 	// Hosts tells how all hosts do.
 	Hosts() []fleet.HostState
-	// HostOf is the id of the host that a runner is on.
-	HostOf(runner string) (host string, ok bool)
-	// List tells what runs.
-	List(ctx context.Context) (backend.Listing, error)
+	// Runner is one runner, and the id of its host.
+	Runner(ctx context.Context, id string) (r backend.Runner, host string, ok bool)
+	// Page is a part of the runners, the newest first.
+	Page(ctx context.Context, filter fleet.RunnerFilter) (page []fleet.PlacedRunner, more bool, err error)
+	// CountByTemplate counts the runners of each scale set by their state.
+	CountByTemplate(ctx context.Context) (map[string]map[backend.State]int, error)
 	// Logs is backend.Logger's.
 	Logs(ctx context.Context, id string, tail int) (io.ReadCloser, error)
 	// Explain tells of each host whether it can get a runner of a template.

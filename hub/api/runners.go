@@ -1,31 +1,32 @@
 package api
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"net/http"
-	"slices"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/slipway-ci/slipway/backend"
+	"github.com/slipway-ci/slipway/hub/api/problem"
+	"github.com/slipway-ci/slipway/hub/api/rest"
+	"github.com/slipway-ci/slipway/hub/fleet"
 	"github.com/slipway-ci/slipway/provisioner"
 )
 
 func (s *Server) runnerRoutes() {
-	register(s, viewer("runner"), operation("list-runners", http.MethodGet, "runners", "List the runners of the fleet, the newest first"), s.listRunners)
-	register(s, viewer("runner"), operation("show-runner", http.MethodGet, "runners/{id}", "Show a runner", http.StatusNotFound), s.showRunner)
-	logs := operation("read-runner-log", http.MethodGet, "runners/{id}/logs", "Read what a runner has printed",
+	rest.Register(s.Server, rest.Viewer("runner"), rest.Operation("list-runners", http.MethodGet, "runners", "List the runners of the fleet, the newest first"), s.listRunners)
+	rest.Register(s.Server, rest.Viewer("runner"), rest.Operation("show-runner", http.MethodGet, "runners/{id}", "Show a runner", http.StatusNotFound), s.showRunner)
+	logs := rest.Operation("read-runner-log", http.MethodGet, "runners/{id}/logs", "Read what a runner has printed",
 		http.StatusNotFound, http.StatusConflict, http.StatusServiceUnavailable)
 	logs.Description = "Plain text: of a long one the last 4 MiB. 409 host-offline where its host can't be asked now."
 	logs.Responses = map[string]*huma.Response{"200": {Description: "The log", Content: map[string]*huma.MediaType{"text/plain": {}}}}
-	register(s, viewer("runner"), logs, s.runnerLog)
-	stop := operation("stop-runner", http.MethodPost, "runners/{id}/stop", "Have a runner end, with its job", http.StatusNotFound)
+	rest.Register(s.Server, rest.Viewer("runner"), logs, s.runnerLog)
+	stop := rest.Operation("stop-runner", http.MethodPost, "runners/{id}/stop", "Have a runner end, with its job", http.StatusNotFound)
 	stop.Description = "It returns at once. A runner whose host is offline is ended when that is back."
-	register(s, operator("runner"), answering(http.StatusAccepted, stop), s.stopRunner)
+	rest.Register(s.Server, rest.Operator("runner"), rest.Answering(http.StatusAccepted, stop), s.stopRunner)
 }
 
 type runnersInput struct {
@@ -37,56 +38,50 @@ type runnersInput struct {
 }
 
 type runnerList struct {
-	Body list[Runner]
+	Body rest.List[Runner]
 }
 
 // listRunners goes by the ids, which begin with the time.
 func (s *Server) listRunners(ctx context.Context, in *runnersInput) (*runnerList, error) {
-	listing, err := s.Fleet.List(ctx)
+	filter := fleet.RunnerFilter{Template: in.ScaleSet, State: backend.State(in.State), Before: in.Cursor, Limit: in.Limit}
+	var err error
+	if filter.Host, err = s.hostOnly(ctx, in.Host); err != nil {
+		return nil, err
+	}
+	found, more, err := s.Fleet.Page(ctx, filter)
 	if err != nil {
-		return nil, s.problem(err)
+		return nil, s.fault(err)
 	}
-	found := slices.DeleteFunc(listing.Runners, func(r backend.Runner) bool {
-		return in.Cursor != "" && r.ID >= in.Cursor || in.State != "" && string(r.State) != in.State ||
-			in.ScaleSet != "" && r.Labels[provisioner.LabelTemplate] != in.ScaleSet || in.Host != "" && !s.isOn(r, in.Host)
-	})
-	slices.SortFunc(found, func(a, b backend.Runner) int { return cmp.Compare(b.ID, a.ID) })
-	next := ""
-	if len(found) > in.Limit {
-		found = found[:in.Limit]
-		next = found[in.Limit-1].ID
+	if len(found) == 0 {
+		if err := s.knownScaleSet(ctx, in.ScaleSet); err != nil {
+			return nil, err
+		}
 	}
-	items, err := s.runners(ctx, found)
+	items, err := s.runners(ctx, found...)
 	if err != nil {
 		return nil, err
 	}
-	return &runnerList{listOf(items, next)}, nil
-}
-
-// isOn says whether a runner is on the host with this name or id.
-func (s *Server) isOn(r backend.Runner, host string) bool {
-	if r.Host == host {
-		return true
+	next := ""
+	if more {
+		next = found[len(found)-1].ID
 	}
-	id, _ := s.Fleet.HostOf(r.ID)
-	return id == host
+	return &runnerList{rest.ListOf(items, next)}, nil
 }
 
 // runners are runners as they are answered.
-func (s *Server) runners(ctx context.Context, list []backend.Runner) ([]Runner, error) {
+func (s *Server) runners(ctx context.Context, list ...fleet.PlacedRunner) ([]Runner, error) {
 	ids := make([]string, len(list))
 	for i, r := range list {
 		ids[i] = r.ID
 	}
 	jobs, err := s.Queue.JobsOf(ctx, ids)
 	if err != nil {
-		return nil, s.problem(err)
+		return nil, s.fault(err)
 	}
 	items := make([]Runner, len(list))
 	for i, r := range list {
-		host, _ := s.Fleet.HostOf(r.ID)
 		items[i] = Runner{
-			ID: r.ID, ScaleSet: r.Labels[provisioner.LabelTemplate], Host: r.Host, HostID: host, State: string(r.State), Job: jobs[r.ID],
+			ID: r.ID, ScaleSet: r.Labels[provisioner.LabelTemplate], Host: r.Host, HostID: r.HostID, State: string(r.State), Job: jobs[r.ID],
 			ExitCode: r.ExitCode, Error: r.Error, CreatedAt: r.Created, StartedAt: orNull(r.Started), EndedAt: orNull(r.Finished),
 		}
 	}
@@ -94,16 +89,16 @@ func (s *Server) runners(ctx context.Context, list []backend.Runner) ([]Runner, 
 }
 
 // findRunner returns one runner.
-func (s *Server) findRunner(ctx context.Context, id string) (backend.Runner, error) {
-	listing, err := s.Fleet.List(ctx)
-	if err != nil {
-		return backend.Runner{}, s.problem(err)
+func (s *Server) findRunner(ctx context.Context, id string) (fleet.PlacedRunner, error) {
+	r, host, ok := s.Fleet.Runner(ctx, id)
+	if ok {
+		return fleet.PlacedRunner{Runner: r, HostID: host}, nil
 	}
-	i := slices.IndexFunc(listing.Runners, func(r backend.Runner) bool { return r.ID == id })
-	if i < 0 {
-		return backend.Runner{}, newProblem(http.StatusNotFound, "not-found", fmt.Sprintf("there is no runner %.64s", id))
+	// There is none, or the fleet can't tell now.
+	if _, _, err := s.Fleet.Page(ctx, fleet.RunnerFilter{Limit: 1}); err != nil {
+		return fleet.PlacedRunner{}, s.fault(err)
 	}
-	return listing.Runners[i], nil
+	return fleet.PlacedRunner{}, problem.New(http.StatusNotFound, "not-found", fmt.Sprintf("there is no runner %.64s", id))
 }
 
 type runnerInput struct {
@@ -119,7 +114,7 @@ func (s *Server) showRunner(ctx context.Context, in *runnerInput) (*oneRunner, e
 	if err != nil {
 		return nil, err
 	}
-	items, err := s.runners(ctx, []backend.Runner{r})
+	items, err := s.runners(ctx, r)
 	if err != nil {
 		return nil, err
 	}
@@ -132,13 +127,13 @@ func (s *Server) stopRunner(ctx context.Context, in *runnerInput) (*oneRunner, e
 		return nil, err
 	}
 	if s.Terminator == nil {
-		return nil, notConfigured("a loop that runs runners")
+		return nil, rest.NotConfigured("a loop that runs runners")
 	}
-	d := deedOf(ctx)
-	d.set("host", r.Host)
-	d.set("scale_set", r.Labels[provisioner.LabelTemplate])
+	d := rest.DeedOf(ctx)
+	d.Set("host", r.Host)
+	d.Set("scale_set", r.Labels[provisioner.LabelTemplate])
 	if r.State.Ended() {
-		d.detail = "it had ended already"
+		d.Detail = "it had ended already"
 	}
 	shown, err := s.showRunner(ctx, in) // before it may be gone
 	if r.State != backend.Exited {      // one that failed is kept for people to look at, until now
@@ -157,17 +152,17 @@ func (s *Server) runnerLog(ctx context.Context, in *struct {
 	if _, err := s.findRunner(ctx, in.ID); err != nil {
 		return nil, err
 	}
-	if s.streams.Add(1) > int64(s.Streams) {
-		s.streams.Add(-1)
-		return nil, newProblem(http.StatusServiceUnavailable, "too-many-streams", "too many logs are read at once: try again later")
+	done, err := s.logStreams.Open(ctx)
+	if err != nil {
+		return nil, err
 	}
 	log, err := s.Fleet.Logs(ctx, in.ID, in.Tail)
 	if err != nil {
-		s.streams.Add(-1)
-		return nil, s.problem(err)
+		done()
+		return nil, s.fault(err)
 	}
 	return &huma.StreamResponse{Body: func(ctx huma.Context) {
-		defer s.streams.Add(-1)
+		defer done()
 		defer func() { _ = log.Close() }()
 		r, w := humago.Unwrap(ctx)
 		out := newOutput(w, false, s.WriteTimeout)

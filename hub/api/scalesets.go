@@ -6,12 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"reflect"
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/slipway-ci/slipway/hub/api/problem"
+	"github.com/slipway-ci/slipway/hub/api/rest"
 	"github.com/slipway-ci/slipway/hub/scalesets"
-	"github.com/slipway-ci/slipway/provisioner"
 	"github.com/slipway-ci/slipway/template/file"
 	"github.com/slipway-ci/slipway/tokens"
 )
@@ -20,31 +20,31 @@ const typeYAML = "application/yaml"
 
 func (s *Server) scaleSetRoutes() {
 	const notFound, conflict, invalid, failed = http.StatusNotFound, http.StatusConflict, http.StatusUnprocessableEntity, http.StatusPreconditionFailed
-	register(s, viewer("scale-set"), operation("list-scale-sets", http.MethodGet, "scale-sets", "List scale sets by name"), s.listScaleSets)
-	create := answering(http.StatusCreated, operation("create-scale-set", http.MethodPost, "scale-sets", "Make a scale set", conflict, invalid))
-	register(s, operator("scale-set"), described[NamedScaleSet](s, create), s.createScaleSet)
-	register(s, viewer("scale-set"), operation("show-scale-set", http.MethodGet, "scale-sets/{name}", "Show a scale set", notFound), s.showScaleSet)
-	put := operation("put-scale-set", http.MethodPut, "scale-sets/{name}", "Replace a scale set whole", notFound, invalid, failed)
-	register(s, operator("scale-set"), described[ScaleSetSpec](s, put), s.putScaleSet)
-	register(s, operator("scale-set"), answering(http.StatusNoContent, operation("delete-scale-set", http.MethodDelete, "scale-sets/{name}",
+	rest.Register(s.Server, rest.Viewer("scale-set"), rest.Operation("list-scale-sets", http.MethodGet, "scale-sets", "List scale sets by name"), s.listScaleSets)
+	create := rest.Answering(http.StatusCreated, rest.Operation("create-scale-set", http.MethodPost, "scale-sets", "Make a scale set", conflict, invalid))
+	rest.Register(s.Server, rest.Operator("scale-set"), described[NamedScaleSet](s, create), s.createScaleSet)
+	rest.Register(s.Server, rest.Viewer("scale-set"), rest.Operation("show-scale-set", http.MethodGet, "scale-sets/{name}", "Show a scale set", notFound), s.showScaleSet)
+	put := rest.Operation("put-scale-set", http.MethodPut, "scale-sets/{name}", "Replace a scale set whole", notFound, invalid, failed)
+	rest.Register(s.Server, rest.Operator("scale-set"), described[ScaleSetSpec](s, put), s.putScaleSet)
+	rest.Register(s.Server, rest.Operator("scale-set"), rest.Answering(http.StatusNoContent, rest.Operation("delete-scale-set", http.MethodDelete, "scale-sets/{name}",
 		"Delete a scale set; its runners finish", notFound, failed)), s.deleteScaleSet)
-	apply := operation("apply-scale-sets", http.MethodPost, "scale-sets/apply", "Make the scale sets those of a YAML file: all of it happens, or nothing", invalid, failed)
+	apply := rest.Operation("apply-scale-sets", http.MethodPost, "scale-sets/apply", "Make the scale sets those of a YAML file: all of it happens, or nothing", invalid, failed)
 	apply.Description = "If-Match takes the revision of a diff (dry_run) that somebody agreed to, as an ETag: 412 if anything was edited since."
 	apply.SkipValidateBody = true
 	apply.MaxBodyBytes = file.MaxScaleSetsSize
 	apply.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{typeYAML: {Schema: &huma.Schema{Type: "string"}}}}
-	register(s, operator("scale-set"), apply, s.applyScaleSets)
-	export := operation("export-scale-sets", http.MethodGet, "scale-sets/export", "All scale sets as the YAML file that apply takes")
+	rest.Register(s.Server, rest.Operator("scale-set"), apply, s.applyScaleSets)
+	export := rest.Operation("export-scale-sets", http.MethodGet, "scale-sets/export", "All scale sets as the YAML file that apply takes")
 	export.Responses = map[string]*huma.Response{"200": {Description: "The file", Content: map[string]*huma.MediaType{typeYAML: {Schema: &huma.Schema{Type: "string"}}}}}
-	register(s, viewer("scale-set"), export, s.exportScaleSets)
-	register(s, viewer("scale-set"), operation("explain-placement", http.MethodGet, "scale-sets/{name}/placement",
+	rest.Register(s.Server, rest.Viewer("scale-set"), export, s.exportScaleSets)
+	rest.Register(s.Server, rest.Viewer("scale-set"), rest.Operation("explain-placement", http.MethodGet, "scale-sets/{name}/placement",
 		"Tell of each host why the next runner can go there, or not", notFound), s.explainPlacement)
 }
 
 // described says what a body is that the handler reads itself: a scale set has
 // its own rules and errors, those of the file.
 func described[T any](s *Server, op huma.Operation) huma.Operation {
-	schema := huma.SchemaFromType(s.huma.OpenAPI().Components.Schemas, reflect.TypeFor[T]())
+	schema := rest.Schema[T](s.Server)
 	op.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{"application/json": {Schema: schema}}}
 	op.SkipValidateBody = true
 	return op
@@ -60,16 +60,16 @@ type oneScaleSet struct {
 }
 
 type scaleSetList struct {
-	Body list[ScaleSet]
+	Body rest.List[ScaleSet]
 }
 
 // scaleSet is a scale set as it is answered.
 func (s *Server) scaleSet(ctx context.Context, set scalesets.ScaleSet, held map[string]int) (ScaleSet, error) {
 	document, err := s.ScaleSets.Document(ctx, set)
 	if err != nil {
-		return ScaleSet{}, s.problem(err)
+		return ScaleSet{}, s.fault(err)
 	}
-	out := ScaleSet{Runners: held[set.Key], Version: set.Version, CreatedAt: set.CreatedAt, UpdatedAt: set.UpdatedAt}
+	out := ScaleSet{Runners: held[set.Key], Status: s.status(set), Version: set.Version, CreatedAt: set.CreatedAt, UpdatedAt: set.UpdatedAt}
 	out.Name = set.Key
 	// Both are the same JSON.
 	text, err := json.Marshal(document)
@@ -77,9 +77,30 @@ func (s *Server) scaleSet(ctx context.Context, set scalesets.ScaleSet, held map[
 		err = json.Unmarshal(text, &out.ScaleSetSpec)
 	}
 	if err != nil {
-		return ScaleSet{}, s.problem(fmt.Errorf("api: write scale set %s: %w", set.Key, err))
+		return ScaleSet{}, s.fault(fmt.Errorf("api: write scale set %s: %w", set.Key, err))
 	}
 	return out, nil
+}
+
+// status is how a scale set does.
+func (s *Server) status(set scalesets.ScaleSet) *ScaleSetStatus {
+	if s.Statuses == nil {
+		return nil
+	}
+	is := s.Statuses([]scalesets.ScaleSet{set})[0]
+	out := &ScaleSetStatus{
+		Condition: string(is.Condition), Text: is.Text, CrashesInARow: is.Ends.Row.Count, EndReasons: is.Ends.Reasons,
+	}
+	if out.EndReasons == nil {
+		out.EndReasons = map[string]int{}
+	}
+	if !is.RetryAt.IsZero() {
+		out.RetryAt = &is.RetryAt
+	}
+	if e := is.Ends.Last; e.Runner != "" {
+		out.LastEnd = &RunnerEnd{Runner: e.Runner, Host: e.Host, State: string(e.State), Reason: e.Reason, Text: e.String(), ExitCode: e.ExitCode, At: e.At}
+	}
+	return out
 }
 
 // held counts the runners that take up room, by scale set. What can't be looked at
@@ -89,13 +110,12 @@ func (s *Server) held(ctx context.Context) map[string]int {
 	if s.Fleet == nil {
 		return counts
 	}
-	listing, err := s.Fleet.List(ctx)
-	if err != nil {
-		return counts
-	}
-	for _, r := range listing.Runners {
-		if r.State.HoldsSlot() {
-			counts[r.Labels[provisioner.LabelTemplate]]++
+	byState, _ := s.Fleet.CountByTemplate(ctx)
+	for name, states := range byState {
+		for state, n := range states {
+			if state.HoldsSlot() {
+				counts[name] += n
+			}
 		}
 	}
 	return counts
@@ -106,7 +126,7 @@ func (s *Server) oneScaleSet(ctx context.Context, set scalesets.ScaleSet) (*oneS
 	if err != nil {
 		return nil, err
 	}
-	return &oneScaleSet{etagOf(set.Version), body}, nil
+	return &oneScaleSet{rest.ETag(set.Version), body}, nil
 }
 
 type scaleSetsInput struct {
@@ -118,7 +138,7 @@ type scaleSetsInput struct {
 func (s *Server) listScaleSets(ctx context.Context, in *scaleSetsInput) (*scaleSetList, error) {
 	sets, next, err := s.ScaleSets.List(ctx, scalesets.Filter{ControlPlane: in.ControlPlane, Cursor: in.Cursor, Limit: in.Limit})
 	if err != nil {
-		return nil, s.problem(err)
+		return nil, s.fault(err)
 	}
 	held := s.held(ctx)
 	items := make([]ScaleSet, len(sets))
@@ -127,13 +147,13 @@ func (s *Server) listScaleSets(ctx context.Context, in *scaleSetsInput) (*scaleS
 			return nil, err
 		}
 	}
-	return &scaleSetList{listOf(items, next)}, nil
+	return &scaleSetList{rest.ListOf(items, next)}, nil
 }
 
 func (s *Server) showScaleSet(ctx context.Context, in *scaleSetInput) (*oneScaleSet, error) {
 	set, err := s.ScaleSets.Get(ctx, in.Name)
 	if err != nil {
-		return nil, s.problem(err)
+		return nil, s.fault(err)
 	}
 	return s.oneScaleSet(ctx, set)
 }
@@ -141,16 +161,18 @@ func (s *Server) showScaleSet(ctx context.Context, in *scaleSetInput) (*oneScale
 // readDocument reads a scale set by its own rules; name is taken out of it.
 func (s *Server) readDocument(text []byte) (name string, d scalesets.Document, err error) {
 	bad := func(err error) error {
-		return newProblem(http.StatusBadRequest, "invalid", "the body is not a JSON object: "+err.Error())
+		return problem.New(http.StatusBadRequest, "invalid", "the body is not a JSON object: "+err.Error())
 	}
 	fields := map[string]json.RawMessage{}
 	if err := json.Unmarshal(text, &fields); err != nil {
 		return "", d, bad(syntax(err))
 	}
+	if err := rest.Exact(text); err != nil {
+		return "", d, problem.New(http.StatusBadRequest, "invalid", err.Error(), problem.FieldError{Location: "body", Message: err.Error()})
+	}
 	if raw, ok := fields["name"]; ok {
 		if err := json.Unmarshal(raw, &name); err != nil {
-			const message = "is not a text"
-			return "", d, newProblem(http.StatusUnprocessableEntity, "invalid", "name "+message, FieldError{Location: "body.name", Message: message})
+			return "", d, problem.Invalid("body.name", "is not a text")
 		}
 		delete(fields, "name")
 	}
@@ -158,7 +180,7 @@ func (s *Server) readDocument(text []byte) (name string, d scalesets.Document, e
 		return "", d, bad(syntax(err))
 	}
 	if err := d.UnmarshalJSON(text); err != nil {
-		return "", d, s.problem(err)
+		return "", d, s.fault(err)
 	}
 	return name, d, nil
 }
@@ -181,14 +203,14 @@ func (s *Server) createScaleSet(ctx context.Context, in *rawInput) (*oneScaleSet
 	if err != nil {
 		return nil, err
 	}
-	deedOf(ctx).object = "scale-set/" + name
+	rest.DeedOf(ctx).Object = "scale-set/" + name
 	var set scalesets.ScaleSet
-	err = s.store(func() (err error) {
+	err = s.Store(func() (err error) {
 		set, err = s.ScaleSets.Create(ctx, name, document)
 		return err
 	})
 	if err != nil {
-		return nil, s.problem(err)
+		return nil, s.fault(err)
 	}
 	return s.editedScaleSet(ctx, nil, set)
 }
@@ -198,17 +220,17 @@ func (s *Server) createScaleSet(ctx context.Context, in *rawInput) (*oneScaleSet
 func (s *Server) editedScaleSet(ctx context.Context, before any, set scalesets.ScaleSet) (*oneScaleSet, error) {
 	after, err := s.ScaleSets.Document(ctx, set)
 	if err != nil {
-		return nil, s.problem(err)
+		return nil, s.fault(err)
 	}
-	if err := deedOf(ctx).compare(before, after); err != nil {
-		return nil, s.problem(err)
+	if err := rest.DeedOf(ctx).Compare(before, after); err != nil {
+		return nil, s.fault(err)
 	}
 	return s.oneScaleSet(ctx, set)
 }
 
 type putScaleSetInput struct {
-	Name    string    `path:"name" maxLength:"255"`
-	IfMatch condition `header:"If-Match" maxLength:"400" doc:"the ETag of what is edited, as it was read: 412 if it was edited since"`
+	Name    string         `path:"name" maxLength:"255"`
+	IfMatch rest.Condition `header:"If-Match" maxLength:"400" doc:"the ETag of what is edited, as it was read: 412 if it was edited since"`
 	RawBody []byte
 }
 
@@ -218,23 +240,22 @@ func (s *Server) putScaleSet(ctx context.Context, in *putScaleSetInput) (*oneSca
 		return nil, err
 	}
 	if name != "" && name != in.Name {
-		const message = "can't be changed"
-		return nil, newProblem(http.StatusUnprocessableEntity, "invalid", "name "+message, FieldError{Location: "body.name", Message: message})
+		return nil, problem.Invalid("body.name", "can't be changed")
 	}
 	current, err := s.ScaleSets.Get(ctx, in.Name)
 	if err != nil {
-		return nil, s.problem(err)
+		return nil, s.fault(err)
 	}
 	before, err := s.ScaleSets.Document(ctx, current)
 	if err != nil {
-		return nil, s.problem(err)
+		return nil, s.fault(err)
 	}
-	version, err := in.IfMatch.version(ctx, func(context.Context) (int64, error) { return current.Version, nil })
+	version, err := in.IfMatch.Version(ctx, func(context.Context) (int64, error) { return current.Version, nil })
 	if err != nil {
 		return nil, err
 	}
 	var set scalesets.ScaleSet
-	err = s.store(func() (err error) {
+	err = s.Store(func() (err error) {
 		set, err = s.ScaleSets.Put(ctx, in.Name, version, document)
 		return err
 	})
@@ -247,30 +268,30 @@ func (s *Server) putScaleSet(ctx context.Context, in *putScaleSetInput) (*oneSca
 // staleScaleSet is the problem of an edit, with the ETag where it came too late.
 func (s *Server) staleScaleSet(ctx context.Context, name string, err error) error {
 	if !errors.Is(err, scalesets.ErrStale) {
-		return s.problem(err)
+		return s.fault(err)
 	}
 	current, err := s.ScaleSets.Get(ctx, name)
 	if err != nil {
-		return s.problem(err)
+		return s.fault(err)
 	}
-	return stale("scale set "+name, current.Version)
+	return rest.Stale("scale set "+name, current.Version)
 }
 
 func (s *Server) deleteScaleSet(ctx context.Context, in *struct {
-	Name    string    `path:"name" maxLength:"255"`
-	IfMatch condition `header:"If-Match" maxLength:"400" doc:"the ETag of what is edited, as it was read: 412 if it was edited since"`
+	Name    string         `path:"name" maxLength:"255"`
+	IfMatch rest.Condition `header:"If-Match" maxLength:"400" doc:"the ETag of what is edited, as it was read: 412 if it was edited since"`
 }) (*struct{}, error) {
-	version, err := in.IfMatch.version(ctx, func(ctx context.Context) (int64, error) {
+	version, err := in.IfMatch.Version(ctx, func(ctx context.Context) (int64, error) {
 		current, err := s.ScaleSets.Get(ctx, in.Name)
 		if err != nil {
-			return 0, s.problem(err)
+			return 0, s.fault(err)
 		}
 		return current.Version, nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	err = s.store(func() error { return s.ScaleSets.Delete(ctx, in.Name, version) })
+	err = s.Store(func() error { return s.ScaleSets.Delete(ctx, in.Name, version) })
 	if err != nil {
 		return nil, s.staleScaleSet(ctx, in.Name, err)
 	}
@@ -278,9 +299,9 @@ func (s *Server) deleteScaleSet(ctx context.Context, in *struct {
 }
 
 type applyInput struct {
-	DryRun  bool      `query:"dry_run" doc:"change nothing, only tell what would be"`
-	Prune   bool      `query:"prune" doc:"delete the scale sets that the file does not name"`
-	IfMatch condition `header:"If-Match" maxLength:"400" doc:"the ETag of what is edited, as it was read: 412 if it was edited since"`
+	DryRun  bool           `query:"dry_run" doc:"change nothing, only tell what would be"`
+	Prune   bool           `query:"prune" doc:"delete the scale sets that the file does not name"`
+	IfMatch rest.Condition `header:"If-Match" maxLength:"400" doc:"the ETag of what is edited, as it was read: 412 if it was edited since"`
 	RawBody []byte
 }
 
@@ -290,24 +311,24 @@ type diffAnswer struct {
 
 func (s *Server) applyScaleSets(ctx context.Context, in *applyInput) (*diffAnswer, error) {
 	// Of a whole file the ETag is the revision of a diff.
-	revision, err := in.IfMatch.version(ctx, func(context.Context) (int64, error) { return noVersion, nil })
+	revision, err := in.IfMatch.Version(ctx, func(context.Context) (int64, error) { return rest.NoVersion, nil })
 	if err != nil {
 		return nil, err
 	}
 	var diff scalesets.Diff
-	err = s.store(func() (err error) {
+	err = s.Store(func() (err error) {
 		diff, err = s.ScaleSets.Apply(ctx, in.RawBody, scalesets.ApplyOptions{DryRun: in.DryRun, Prune: in.Prune, Revision: revision})
 		return err
 	})
 	if errors.Is(err, scalesets.ErrStale) {
-		return nil, newProblem(http.StatusPreconditionFailed, "stale", "scale sets or credentials were edited meanwhile: look at the difference again")
+		return nil, problem.New(http.StatusPreconditionFailed, "stale", "scale sets or credentials were edited meanwhile: look at the difference again")
 	}
 	if err != nil {
-		return nil, s.problem(err)
+		return nil, s.fault(err)
 	}
-	d := deedOf(ctx)
+	d := rest.DeedOf(ctx)
 	if in.DryRun {
-		d.detail = "dry run: nothing was changed"
+		d.Detail = "dry run: nothing was changed"
 	}
 	out := Diff{
 		DryRun: diff.DryRun, Changes: []Change{}, Unchanged: orEmpty(diff.Unchanged), Warnings: orEmpty(diff.Warnings), Revision: diff.Revision,
@@ -317,11 +338,11 @@ func (s *Server) applyScaleSets(ctx context.Context, in *applyInput) (*diffAnswe
 		for _, f := range c.Fields {
 			change.Fields = append(change.Fields, FieldChange{Field: f.Field, Before: f.Before, After: f.After})
 			if !in.DryRun {
-				d.edit(c.ScaleSet+": ", f.Field, f.Before, f.After)
+				d.Edit(c.ScaleSet+": ", f.Field, f.Before, f.After)
 			}
 		}
 		if !in.DryRun && c.Action == scalesets.ActionDelete {
-			d.change(c.ScaleSet, "scale set", nil)
+			d.Change(c.ScaleSet, "scale set", nil)
 		}
 		out.Changes = append(out.Changes, change)
 	}
@@ -336,25 +357,28 @@ type yamlAnswer struct {
 func (s *Server) exportScaleSets(ctx context.Context, _ *struct{}) (*yamlAnswer, error) {
 	text, err := s.ScaleSets.Export(ctx)
 	if err != nil {
-		return nil, s.problem(err)
+		return nil, s.fault(err)
 	}
 	return &yamlAnswer{typeYAML, text}, nil
 }
 
 type verdictList struct {
-	Body list[Verdict]
+	Body rest.List[Verdict]
 }
 
 func (s *Server) explainPlacement(ctx context.Context, in *scaleSetInput) (*verdictList, error) {
 	if _, err := s.ScaleSets.Get(ctx, in.Name); err != nil {
-		return nil, s.problem(err)
+		return nil, s.fault(err)
 	}
 	if s.Fleet == nil {
-		return nil, notConfigured("hosts")
+		return nil, rest.NotConfigured("hosts")
 	}
 	items := []Verdict{}
 	for _, v := range s.Fleet.Explain(in.Name) {
-		items = append(items, Verdict{Host: v.Name, HostID: v.Host, Eligible: v.Reason == "", Reason: tokens.Redact(v.Reason)})
+		items = append(items, Verdict{
+			Host: v.Name, HostID: v.Host, Eligible: v.Reason == "", Reason: tokens.Redact(v.Reason),
+			LastFailure: tokens.Redact(v.LastFailure), FailedAt: orNull(v.FailedAt),
+		})
 	}
-	return &verdictList{listOf(items, "")}, nil
+	return &verdictList{rest.ListOf(items, "")}, nil
 }

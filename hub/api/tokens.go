@@ -6,18 +6,19 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/slipway-ci/slipway/hub/api/rest"
 	"github.com/slipway-ci/slipway/hub/queue"
 	"github.com/slipway-ci/slipway/tokens"
 )
 
 func (s *Server) tokenRoutes() {
-	register(s, admin("token"), answering(http.StatusCreated, operation("create-token", http.MethodPost, "tokens", "Make a token; it is shown this once",
+	rest.Register(s.Server, rest.Admin("token"), rest.Answering(http.StatusCreated, rest.Operation("create-token", http.MethodPost, "tokens", "Make a token; it is shown this once",
 		http.StatusUnprocessableEntity)), s.createToken)
-	register(s, admin("token"), operation("list-tokens", http.MethodGet, "tokens", "List tokens, without their secrets"), s.listTokens)
-	revoke := operation("revoke-token", http.MethodDelete, "tokens/{id}", "Revoke a token", http.StatusNotFound, http.StatusConflict)
+	rest.Register(s.Server, rest.Admin("token"), rest.Operation("list-tokens", http.MethodGet, "tokens", "List tokens, without their secrets"), s.listTokens)
+	revoke := rest.Operation("revoke-token", http.MethodDelete, "tokens/{id}", "Revoke a token", http.StatusNotFound, http.StatusConflict)
 	revoke.Description = "The last token with the role admin is kept (409 last-admin): make another one first."
-	register(s, admin("token"), answering(http.StatusNoContent, revoke), s.revokeToken)
-	register(s, viewer("token"), operation("whoami", http.MethodGet, "whoami", "Tell whose the token of the request is, and what it may do"), s.whoami)
+	rest.Register(s.Server, rest.Admin("token"), rest.Answering(http.StatusNoContent, revoke), s.revokeToken)
+	rest.Register(s.Server, rest.Viewer("token"), rest.Operation("whoami", http.MethodGet, "whoami", "Tell whose the token of the request is, and what it may do"), s.whoami)
 }
 
 // kinds are the names of the kinds of tokens in this API.
@@ -55,7 +56,7 @@ func (s *Server) createToken(ctx context.Context, in *struct{ Body TokenSpec }) 
 		token  queue.Token
 		secret tokens.Token
 	)
-	err := s.store(func() (err error) {
+	err := s.Store(func() (err error) {
 		token, secret, err = s.Queue.CreateToken(ctx, queue.TokenSpec{
 			Kind: kinds[in.Body.Kind], Role: queue.Role(in.Body.Role), Name: in.Body.Name, Generation: queue.Generation(in.Body.API),
 			Lifetime: time.Duration(in.Body.ExpiresInSeconds) * time.Second,
@@ -63,16 +64,16 @@ func (s *Server) createToken(ctx context.Context, in *struct{ Body TokenSpec }) 
 		return err
 	})
 	if err != nil {
-		return nil, s.problem(err)
+		return nil, s.fault(err)
 	}
-	d, made := deedOf(ctx), tokenOf(token)
-	d.object = "token/" + token.ID
-	d.set("kind", made.Kind)
-	d.set("role", made.Role)
-	d.set("name", made.Name)
-	d.set("api", made.API)
-	d.set("expires_in_seconds", in.Body.ExpiresInSeconds)
-	d.tell("token-created", d.object, describe(token))
+	d, made := rest.DeedOf(ctx), tokenOf(token)
+	d.Object = "token/" + token.ID
+	d.Set("kind", made.Kind)
+	d.Set("role", made.Role)
+	d.Set("name", made.Name)
+	d.Set("api", made.API)
+	d.Set("expires_in_seconds", in.Body.ExpiresInSeconds)
+	d.Tell("token-created", d.Object, describe(token))
 	return &newToken{"no-store", NewToken{Token: made, Secret: secret.Reveal()}}, nil
 }
 
@@ -89,19 +90,19 @@ func describe(t queue.Token) string {
 }
 
 type tokenList struct {
-	Body list[Token]
+	Body rest.List[Token]
 }
 
-func (s *Server) listTokens(ctx context.Context, in *pageInput) (*tokenList, error) {
+func (s *Server) listTokens(ctx context.Context, in *rest.PageInput) (*tokenList, error) {
 	known, err := s.Queue.Tokens(ctx)
 	if err != nil {
-		return nil, s.problem(err)
+		return nil, s.fault(err)
 	}
 	items := make([]Token, len(known))
 	for i, t := range known {
 		items[i] = tokenOf(t)
 	}
-	return &tokenList{page(items, func(t Token) string { return t.ID }, in)}, nil
+	return &tokenList{rest.Page(items, func(t Token) string { return t.ID }, in)}, nil
 }
 
 func (s *Server) revokeToken(ctx context.Context, in *struct {
@@ -109,18 +110,18 @@ func (s *Server) revokeToken(ctx context.Context, in *struct {
 }) (*struct{}, error) {
 	before, err := s.Queue.Token(ctx, in.ID)
 	if err == nil {
-		err = s.store(func() error {
+		err = s.Store(func() error {
 			_, err := s.Queue.RevokeTokenKeepingAdmin(ctx, in.ID)
 			return err
 		})
 	}
 	if err != nil {
-		return nil, s.problem(err)
+		return nil, s.fault(err)
 	}
-	d := deedOf(ctx)
-	d.detail = describe(before)
+	d := rest.DeedOf(ctx)
+	d.Detail = describe(before)
 	if before.RevokedAt.IsZero() {
-		d.tell("token-revoked", "token/"+before.ID, d.detail)
+		d.Tell("token-revoked", "token/"+before.ID, d.Detail)
 	}
 	return nil, nil
 }
@@ -130,7 +131,7 @@ type identity struct {
 }
 
 func (s *Server) whoami(ctx context.Context, _ *struct{}) (*identity, error) {
-	t := callerOf(ctx).token
+	t := rest.CallerOf(ctx).Token
 	return &identity{Identity{
 		TokenID: t.ID, Kind: kindName(t.Kind), Name: t.Name, Role: string(t.Role), ExpiresAt: orNull(t.ExpiresAt),
 	}}, nil

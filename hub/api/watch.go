@@ -13,6 +13,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
+	"github.com/slipway-ci/slipway/hub/api/rest"
 	"github.com/slipway-ci/slipway/hub/events"
 )
 
@@ -27,11 +28,11 @@ const (
 )
 
 func (s *Server) streamRoute() {
-	op := operation("stream-events", http.MethodGet, "events/stream", "Follow events as they come", http.StatusServiceUnavailable)
+	op := rest.Operation("stream-events", http.MethodGet, "events/stream", "Follow events as they come", http.StatusServiceUnavailable)
 	op.Description = "Server-sent events (text/event-stream): id is the event's, data its JSON as in GET /events. With Last-Event-ID, or after, it goes on " +
 		"after that event; without, it begins now. A comment comes at least every 15 s, and with it the id up to which was looked."
 	op.Responses = map[string]*huma.Response{"200": {Description: "The events", Content: map[string]*huma.MediaType{typeEvents: {}}}}
-	register(s, viewer("event"), op, s.watch)
+	rest.Register(s.Server, rest.Viewer("event"), op, s.watch)
 }
 
 type watchInput struct {
@@ -42,22 +43,25 @@ type watchInput struct {
 }
 
 func (s *Server) watch(ctx context.Context, in *watchInput) (*huma.StreamResponse, error) {
+	if err := s.knownFilter(in.Kind, in.Object); err != nil {
+		return nil, err
+	}
 	after, err := s.begin(ctx, in)
 	if err != nil {
-		return nil, s.problem(err)
+		return nil, s.fault(err)
 	}
-	if s.watchers.Add(1) > int64(s.Streams) {
-		s.watchers.Add(-1)
-		return nil, newProblem(http.StatusServiceUnavailable, "too-many-streams", "too many streams of events are open: try again later")
+	done, err := s.eventStreams.Open(ctx)
+	if err != nil {
+		return nil, err
 	}
 	return &huma.StreamResponse{Body: func(ctx huma.Context) {
-		defer s.watchers.Add(-1)
+		defer done()
 		r, w := humago.Unwrap(ctx)
 		out := newEventStream(w, s.WriteTimeout)
 		if r.Method == http.MethodHead {
 			return
 		}
-		good, stop := s.whileGood(ctx.Context())
+		good, stop := s.WhileGood(ctx.Context())
 		defer stop()
 		err := s.follow(good, after, events.Filter{Kinds: in.Kind, Object: in.Object}, out)
 		if err != nil && good.Err() == nil && !errors.Is(err, errReaderGone) {

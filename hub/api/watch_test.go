@@ -29,20 +29,28 @@ type sse struct {
 	id    string // the last one
 }
 
-func (w *world) watch(query string, headers ...string) *sse {
+// open begins to read an answer that goes on and on.
+func (w *world) open(path string, headers ...string) (res *http.Response, stop func()) {
 	w.t.Helper()
 	ctx, cancel := context.WithCancel(w.t.Context())
-	req, err := http.NewRequestWithContext(ctx, "GET", w.server.URL+"/api/v1/events/stream"+query, nil)
+	req, err := http.NewRequestWithContext(ctx, "GET", w.server.URL+"/api/v1/"+path, nil)
 	require.NoError(w.t, err)
 	req.Header.Set("Authorization", "Bearer "+w.token)
 	for i := 0; i+1 < len(headers); i += 2 {
 		req.Header.Set(headers[i], headers[i+1])
 	}
-	res, err := w.client.Do(req)
+	res, err = w.client.Do(req)
 	require.NoError(w.t, err)
-	s := &sse{t: w.t, body: bufio.NewReader(res.Body), close: func() { cancel(); _ = res.Body.Close() }}
-	w.t.Cleanup(s.close)
+	stop = func() { cancel(); _ = res.Body.Close() }
+	w.t.Cleanup(stop)
 	require.Equal(w.t, 200, res.StatusCode)
+	return res, stop
+}
+
+func (w *world) watch(query string, headers ...string) *sse {
+	w.t.Helper()
+	res, stop := w.open("events/stream"+query, headers...)
+	s := &sse{t: w.t, body: bufio.NewReader(res.Body), close: stop}
 	require.Equal(w.t, "text/event-stream", res.Header.Get("Content-Type"))
 	require.Equal(w.t, "no-store", res.Header.Get("Cache-Control"))
 	line, err := s.body.ReadString('\n')
@@ -147,11 +155,41 @@ func TestStreamHasABound(t *testing.T) {
 	w.problem(503, "too-many-streams", w.do("GET", "events/stream", nil))
 	require.Equal(t, 200, w.do("GET", "events", nil).status)
 	first.close()
-	require.Eventually(t, func() bool { return w.do("HEAD", "events/stream", nil).status == 200 }, 10*time.Second, 10*time.Millisecond,
+	require.Eventually(t, func() bool { return w.do("HEAD", "events/stream", nil).status == 200 }, 30*time.Second, 10*time.Millisecond,
 		"a reader that leaves gives its place back")
 	require.Equal(t, 200, w.do("HEAD", "events/stream", nil).status, "a HEAD takes none")
 	w.problem(422, "invalid", w.do("GET", "events/stream", nil, "Last-Event-ID", "x"))
 	w.problem(422, "invalid", w.do("GET", "events?after=-1", nil))
+}
+
+// Nobody takes all streams: a token has its share, and the others keep theirs. The
+// same holds for logs.
+func TestStreamsAreBoundedForEachToken(t *testing.T) {
+	w := newWorld(t, func(c *api.Config) { c.StreamsPerToken = 2 })
+	greedy, _ := w.as(queue.RoleViewer)
+	modest, _ := w.as(queue.RoleViewer)
+	as := func(secret string) []string { return []string{"Authorization", "Bearer " + secret} }
+	first := w.watch("", as(greedy)...)
+	w.watch("", as(greedy)...)
+	p := w.problem(429, "too-many-streams", w.do("GET", "events/stream", nil, as(greedy)...))
+	require.Contains(t, p.Detail, "close one")
+	w.watch("", as(modest)...)
+	first.close()
+	require.Eventually(t, func() bool { return w.do("HEAD", "events/stream", nil, as(greedy)...).status == 200 }, 20*time.Second, 10*time.Millisecond,
+		"what is closed is given back")
+
+	job := w.submit(api.JobSpec{Labels: []string{"a"}, Run: "x"})
+	follow := func(secret string) (stop func()) {
+		_, stop = w.open("jobs/"+job.ID+"/logs?follow=true", as(secret)...)
+		return stop
+	}
+	stop := follow(greedy)
+	follow(greedy)
+	w.problem(429, "too-many-streams", w.do("GET", "jobs/"+job.ID+"/logs", nil, as(greedy)...))
+	follow(modest)
+	require.Equal(t, 200, w.do("HEAD", "jobs/"+job.ID+"/logs", nil, as(modest)...).status)
+	stop()
+	require.Eventually(t, func() bool { return w.do("HEAD", "jobs/"+job.ID+"/logs", nil, as(greedy)...).status == 200 }, 20*time.Second, 10*time.Millisecond)
 }
 
 // What a token keeps open ends with it.

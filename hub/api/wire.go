@@ -1,16 +1,25 @@
 package api
 
-import "github.com/slipway-ci/slipway/hub/client"
+import (
+	"github.com/slipway-ci/slipway/hub/api/problem"
+	"github.com/slipway-ci/slipway/hub/client"
+)
 
 // What goes over the wire is defined once, beside the client, which needs
 // nothing else of the hub.
 type (
+	// Problem is an error as it is answered.
+	Problem = problem.Problem
 	// HubInfo tells of the hub itself.
 	HubInfo = client.HubInfo
 	// Job is a job as it is answered.
 	Job = client.Job
+	// JobSummary is a job as it is listed.
+	JobSummary = client.JobSummary
 	// JobSpec is what POST /jobs takes.
 	JobSpec = client.JobSpec
+	// Waiting tells why a job waits.
+	Waiting = client.Waiting
 	// JobEvent is one step of a job's history.
 	JobEvent = client.JobEvent
 	// Event is something that happened on the hub.
@@ -36,9 +45,11 @@ type (
 	// Enrolment is one as it is listed.
 	Enrolment = client.Enrolment
 	// ScaleSet is one as it is answered; ScaleSetSpec and NamedScaleSet as it is written.
-	ScaleSet      = client.ScaleSet
-	ScaleSetSpec  = client.ScaleSetSpec
-	NamedScaleSet = client.NamedScaleSet
+	ScaleSet       = client.ScaleSet
+	ScaleSetStatus = client.ScaleSetStatus
+	RunnerEnd      = client.RunnerEnd
+	ScaleSetSpec   = client.ScaleSetSpec
+	NamedScaleSet  = client.NamedScaleSet
 	// Diff is what applying a file changes; Change what it does to one scale set.
 	Diff   = client.Diff
 	Change = client.Change

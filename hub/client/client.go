@@ -97,7 +97,7 @@ func (c *Client) send(ctx context.Context, method, path string, query url.Values
 	if in != nil {
 		var err error
 		if body, kind, err = encode(in); err != nil {
-			return nil, fmt.Errorf("client: %s %s: %w", method, path, err)
+			return nil, err
 		}
 	}
 	req, err := http.NewRequestWithContext(ctx, method, target.String(), body)
@@ -113,11 +113,14 @@ func (c *Client) send(ctx context.Context, method, path string, query url.Values
 	}
 	res, err := c.http.Do(req)
 	if err != nil {
+		if wrong := c.insecure(err); wrong != nil {
+			return nil, wrong
+		}
 		return nil, unreachable(ctx, err)
 	}
 	if res.StatusCode < 200 || res.StatusCode > 299 {
 		defer func() { _ = res.Body.Close() }()
-		return nil, readError(res)
+		return nil, c.readError(res)
 	}
 	return res, nil
 }
@@ -132,9 +135,13 @@ func unreachable(ctx context.Context, err error) error {
 
 // readError reads a problem document, or makes one of what came instead. A 404
 // without one does not come from a hub.
-func readError(res *http.Response) error {
+func (c *Client) readError(res *http.Response) error {
 	e := &Error{}
-	err := json.NewDecoder(io.LimitReader(res.Body, maxErrorBody)).Decode(e)
+	body, err := io.ReadAll(io.LimitReader(res.Body, maxErrorBody))
+	if wrong := c.speaksTLS(res, body); wrong != nil {
+		return wrong
+	}
+	err = errors.Join(err, json.Unmarshal(body, e))
 	if res.StatusCode == http.StatusNotFound && (err != nil || e.Type == "") {
 		e.Detail = fmt.Sprintf("404 from %s, and not a Slipway hub's: is the hub's URL right?", res.Request.URL.Redacted())
 	}

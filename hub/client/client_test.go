@@ -21,6 +21,7 @@ import (
 	"github.com/slipway-ci/slipway/hub/logs"
 	"github.com/slipway-ci/slipway/hub/queue"
 	"github.com/slipway-ci/slipway/hub/store"
+	"github.com/slipway-ci/slipway/hub/store/storetest"
 	"github.com/slipway-ci/slipway/tokens"
 )
 
@@ -43,7 +44,7 @@ type hub struct {
 func newHub(t *testing.T, adjust ...func(*queue.Config)) *hub {
 	t.Helper()
 	h := &hub{t: t}
-	dir := t.TempDir()
+	dir := storetest.Dir(t)
 	db, err := store.Open(t.Context(), store.Config{Dir: dir})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, db.Close()) })
@@ -308,7 +309,7 @@ func TestFollowGoesOnToTheNextAttempt(t *testing.T) {
 		job, err = h.client.Job(ctx, job.ID)
 		require.NoError(t, err)
 		return job.Status == "queued"
-	}, 10*time.Second, 5*time.Millisecond, "the lease was to be lost")
+	}, 30*time.Second, 5*time.Millisecond, "the lease was to be lost")
 	second := h.claim()
 	require.Equal(t, first.JobID, second.JobID)
 	require.Equal(t, 2, second.Attempt)

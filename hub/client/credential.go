@@ -10,6 +10,7 @@ type Credential struct {
 	Username  string    `json:"username"`
 	CreatedAt time.Time `json:"created_at"`
 	UpdatedAt time.Time `json:"updated_at"`
+	Problem   string    `json:"problem,omitempty" doc:"why its password can't be read any more, and what to do; absent: it can"`
 }
 
 // CredentialSpec is what PUT /credentials/{name} takes.

@@ -27,11 +27,24 @@ var (
 	ErrStorageFull = errors.New("client: the hub's storage is full")
 	// ErrUnreachable: there was no answer, or not one of a hub.
 	ErrUnreachable = errors.New("client: hub not reached")
+	// ErrTooMany: this token has too many streams open, and gets no more; see
+	// Error.Code for failed attempts, which have the same status.
+	ErrTooMany = errors.New("client: too many streams of this token")
+	// ErrTLS: the hub's certificate is not good, or not for its name. ErrAuthority,
+	// which is an ErrTLS: it is of an authority that is not trusted here.
+	ErrTLS       = errors.New("client: the hub's certificate is not good")
+	ErrAuthority = fmt.Errorf("%w: unknown authority", ErrTLS)
+	// ErrScheme: the URL is http:// and the hub speaks TLS, or the other way round.
+	ErrScheme = errors.New("client: the scheme of the hub's URL is wrong")
 	// ErrUsage: the configuration is wrong.
 	ErrUsage = errors.New("client: usage")
 )
 
-// Error is a problem that the hub answered.
+// problemPrefix comes before the code in a problem's type.
+const problemPrefix = "urn:slipway:problem:"
+
+// Error is a problem that the hub answered; or one with the request that the client
+// saw itself, and then nothing was sent.
 type Error struct {
 	// Type is urn:slipway:problem: and a code; see Code.
 	Type   string `json:"type"`
@@ -52,7 +65,7 @@ type FieldError struct {
 
 // Code is the problem's word, such as storage-full; empty when there is none.
 func (e *Error) Code() string {
-	code, ok := strings.CutPrefix(e.Type, "urn:slipway:problem:")
+	code, ok := strings.CutPrefix(e.Type, problemPrefix)
 	if !ok {
 		return ""
 	}
@@ -70,7 +83,7 @@ func (e *Error) Error() string {
 			text += "; " + f.Location + ": " + f.Message
 		}
 	}
-	if e.Status >= http.StatusInternalServerError && e.RequestID != "" {
+	if e.Status >= http.StatusInternalServerError && e.Code() != "storage-full" && e.RequestID != "" { // where there is more in the hub's log
 		text += " (request " + e.RequestID + ")"
 	}
 	return text
@@ -88,11 +101,13 @@ func (e *Error) Is(target error) bool {
 	case ErrNotConfigured:
 		return e.Code() == "not-configured"
 	case ErrInvalid:
-		return e.Status == http.StatusBadRequest || e.Status == http.StatusUnprocessableEntity
+		return e.Status == http.StatusBadRequest || e.Status == http.StatusUnprocessableEntity || e.Status == http.StatusRequestEntityTooLarge
 	case ErrConflict:
 		return e.Status == http.StatusConflict
 	case ErrStale:
 		return e.Status == http.StatusPreconditionFailed
+	case ErrTooMany:
+		return e.Status == http.StatusTooManyRequests && e.Code() == "too-many-streams"
 	case ErrStorageFull:
 		return e.Code() == "storage-full"
 	}

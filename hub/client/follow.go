@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/cenkalti/backoff/v4"
 )
 
 // maxEvent bounds one line of a stream.
@@ -29,6 +31,9 @@ func (c *Client) FollowEvents(ctx context.Context, f EventFilter, take func(Even
 		for {
 			before := s.last
 			err := s.read(ctx)
+			if !s.opened && errors.Is(err, ErrTooMany) {
+				return backoff.Permanent(err) // nothing of ours will close by waiting
+			}
 			if s.failed != nil || !passing(err) || s.last == before {
 				return err
 			}
@@ -45,6 +50,7 @@ type stream struct {
 	last   int64 // up to where it was read
 	take   func(Event) error
 	failed error // of take
+	opened bool  // the hub gave us one before
 }
 
 // read reads one connection to its end, which is always an error.
@@ -59,6 +65,7 @@ func (s *stream) read(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = res.Body.Close() }()
+	s.opened = true
 	lines := bufio.NewScanner(res.Body)
 	lines.Buffer(nil, maxEvent)
 	var id, data string

@@ -103,6 +103,31 @@ func TestFollowLeavesASilentConnection(t *testing.T) {
 	require.Equal(t, []int64{1, 2}, got)
 }
 
+// Where this token has too many streams, waiting closes none of them: it is told at
+// once. A stream that was cut comes again, though the hub may not know of the cut yet.
+func TestFollowWhereThereAreTooManyStreams(t *testing.T) {
+	tooMany := func(w http.ResponseWriter) {
+		w.WriteHeader(http.StatusTooManyRequests)
+		_, _ = io.WriteString(w, `{"type":"urn:slipway:problem:too-many-streams","detail":"close one"}`)
+	}
+	_, c := fake(t, func(w http.ResponseWriter, _ *http.Request) { tooMany(w) })
+	var got []int64
+	err := c.FollowEvents(t.Context(), client.EventFilter{}, takeUntil(1, &got))
+	require.ErrorIs(t, err, client.ErrTooMany)
+	require.EqualError(t, err, "close one")
+	var connections atomic.Int64
+	_, c = fake(t, func(w http.ResponseWriter, _ *http.Request) {
+		switch n := connections.Add(1); n {
+		case 2:
+			tooMany(w)
+		default:
+			_, _ = io.WriteString(w, event(n))
+		}
+	})
+	require.ErrorIs(t, c.FollowEvents(t.Context(), client.EventFilter{}, takeUntil(3, &got)), errEnough)
+	require.Equal(t, []int64{1, 3}, got)
+}
+
 func TestFollowEnds(t *testing.T) {
 	_, c := fake(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusForbidden)

@@ -2,14 +2,28 @@ package client
 
 import "time"
 
-// Job is a job as it is answered. Times that have not come are null.
+// Limits of a JobSpec. The hub checks them, and all others too.
+const (
+	// MaxScriptBytes bounds Run, and the arguments of Command together.
+	MaxScriptBytes = 256 << 10
+	// MaxJobTimeout bounds TimeoutSeconds.
+	MaxJobTimeout = 7 * 24 * time.Hour
+)
+
+// Job is a job as it is answered.
 type Job struct {
+	JobSummary
+	Run      string   `json:"run,omitempty" doc:"the script"`
+	Command  []string `json:"command,omitempty" nullable:"false" doc:"the argv"`
+	EnvNames []string `json:"env_names" nullable:"false" doc:"names of the variables; their values are not told"`
+}
+
+// JobSummary is a job as it is listed: without what it runs, and with which variables,
+// for those may be long. Times that have not come are null.
+type JobSummary struct {
 	ID             string     `json:"id"`
 	Name           string     `json:"name"`
 	Labels         []string   `json:"labels" nullable:"false"`
-	Run            string     `json:"run,omitempty" doc:"the script"`
-	Command        []string   `json:"command,omitempty" nullable:"false" doc:"the argv"`
-	EnvNames       []string   `json:"env_names" nullable:"false" doc:"names of the variables; their values are not told"`
 	TimeoutSeconds float64    `json:"timeout_seconds"`
 	Retries        int        `json:"retries"`
 	Status         string     `json:"status" enum:"queued,reserved,launched,running,succeeded,failed,cancelled,timed-out,runner-lost"`

@@ -15,10 +15,10 @@ import (
 const waitSeconds = 30
 
 // Final says whether the job has ended.
-func (j Job) Final() bool { return j.FinishedAt != nil }
+func (j JobSummary) Final() bool { return j.FinishedAt != nil }
 
 // Succeeded says whether it ended well.
-func (j Job) Succeeded() bool { return j.Status == "succeeded" }
+func (j JobSummary) Succeeded() bool { return j.Status == "succeeded" }
 
 // Submit submits a job: when it returns nil the job is on the hub's disk. With a
 // key, the same spec submitted again is the same job; key may be empty.
@@ -36,7 +36,7 @@ type Filter struct {
 	Statuses []string
 	// Labels: all of these; jobs may ask for more.
 	Labels []string
-	// Name is a part of the name, in any case.
+	// Name is a part of the name; A to Z in any case.
 	Name string
 	// Limit is how many at most; default 50, at most 500.
 	Limit int
@@ -44,55 +44,34 @@ type Filter struct {
 	Cursor string
 }
 
-// page is a list as the hub answers it.
-type page[T any] struct {
-	Items []T     `json:"items"`
-	Next  *string `json:"next"`
-}
-
-// Jobs lists jobs, the newest first. next is empty at the end.
-func (c *Client) Jobs(ctx context.Context, f Filter) (jobs []Job, next string, err error) {
-	query := url.Values{}
+// Jobs lists jobs, the newest first. next is empty at the end. What a job runs is
+// told by Job alone.
+func (c *Client) Jobs(ctx context.Context, f Filter) (jobs []JobSummary, next string, err error) {
+	q := paged(f.Limit, f.Cursor)
+	set(q, "name", f.Name)
 	for name, list := range map[string][]string{"status": f.Statuses, "label": f.Labels} {
 		for _, value := range list {
-			query.Add(name, value)
+			q.Add(name, value)
 		}
 	}
-	if f.Name != "" {
-		query.Set("name", f.Name)
-	}
-	if f.Limit != 0 {
-		query.Set("limit", strconv.Itoa(f.Limit))
-	}
-	if f.Cursor != "" {
-		query.Set("cursor", f.Cursor)
-	}
-	var p page[Job]
-	if err := c.call(ctx, http.MethodGet, "jobs", query, nil, &p); err != nil {
-		return nil, "", err
-	}
-	if p.Next != nil {
-		next = *p.Next
-	}
-	return p.Items, next, nil
+	return fetch[JobSummary](ctx, c, "jobs", q)
 }
 
 // Job returns one job. ErrNotFound: there is none.
-func (c *Client) Job(ctx context.Context, id string) (job Job, err error) {
-	return job, c.call(ctx, http.MethodGet, "jobs/"+url.PathEscape(id), nil, nil, &job)
+func (c *Client) Job(ctx context.Context, id string) (Job, error) {
+	return get[Job](ctx, c, "jobs", id)
 }
 
 // JobEvents lists what became of a job, the oldest first.
 func (c *Client) JobEvents(ctx context.Context, id string) ([]JobEvent, error) {
-	var p page[JobEvent]
-	err := c.call(ctx, http.MethodGet, "jobs/"+url.PathEscape(id)+"/events", nil, nil, &p)
+	p, err := get[page[JobEvent]](ctx, c, "jobs", id, "events")
 	return p.Items, err
 }
 
 // Cancel asks for a job's end and returns it as it is then: one that runs ends
 // later. A job that has ended stays as it is.
-func (c *Client) Cancel(ctx context.Context, id string) (job Job, err error) {
-	return job, c.call(ctx, http.MethodPost, "jobs/"+url.PathEscape(id)+"/cancel", nil, nil, &job)
+func (c *Client) Cancel(ctx context.Context, id string) (Job, error) {
+	return do[Job](ctx, c, http.MethodPost, []string{"jobs", id, "cancel"}, nil)
 }
 
 // Wait returns the job when it has ended. While the hub can't be reached, a

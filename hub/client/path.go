@@ -66,6 +66,12 @@ func remove(ctx context.Context, c *Client, parts ...string) error {
 	return c.call(ctx, http.MethodDelete, path, nil, nil, nil)
 }
 
+// page is a list as the hub answers it.
+type page[T any] struct {
+	Items []T     `json:"items"`
+	Next  *string `json:"next"`
+}
+
 // fetch reads one page of a list.
 func fetch[T any](ctx context.Context, c *Client, path string, query url.Values) (items []T, next string, err error) {
 	var p page[T]

@@ -22,7 +22,7 @@ func (r Runner) Ended() bool { return r.State == "exited" || r.State == "failed"
 
 // RunnerFilter says which runners to list. Zero fields don't filter.
 type RunnerFilter struct {
-	// Host and ScaleSet are names.
+	// Host and ScaleSet are names; ErrInvalid: there is no such one.
 	Host, ScaleSet string
 	// State is one of Runner's.
 	State string

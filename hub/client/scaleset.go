@@ -74,10 +74,33 @@ type NamedScaleSet struct {
 // ScaleSet is a scale set as it is answered.
 type ScaleSet struct {
 	NamedScaleSet
-	Runners   int       `json:"runners" doc:"how many of its runners take up room"`
-	Version   int64     `json:"version" doc:"its ETag"`
-	CreatedAt time.Time `json:"created_at"`
-	UpdatedAt time.Time `json:"updated_at"`
+	Runners   int             `json:"runners" doc:"how many of its runners take up room"`
+	Status    *ScaleSetStatus `json:"status,omitempty" doc:"absent where the hub runs no hosts"`
+	Version   int64           `json:"version" doc:"its ETag"`
+	CreatedAt time.Time       `json:"created_at"`
+	UpdatedAt time.Time       `json:"updated_at"`
+}
+
+// ScaleSetStatus says how a scale set does, and what to do about it.
+type ScaleSetStatus struct {
+	Condition string     `json:"condition" enum:"ready,full,failing,blocked" doc:"ready: a host can take its next runner; full: when others end; failing: its runners come to nothing; blocked: no host can take one, whatever ends"`
+	Text      string     `json:"text" doc:"one sentence that says what is wrong and what to do; empty with ready"`
+	RetryAt   *time.Time `json:"retry_at" doc:"when its next runner is tried; null: nothing holds that up, or each host has a time of its own"`
+	// Of its newest runners, since the hub began:
+	CrashesInARow int            `json:"crashes_in_a_row" doc:"of its newest runners: how many ended in a row without having come to anything"`
+	EndReasons    map[string]int `json:"end_reasons" nullable:"false" doc:"of the newest ends, at most 50: how many for each reason"`
+	LastEnd       *RunnerEnd     `json:"last_end" doc:"null: none has ended since the hub began"`
+}
+
+// RunnerEnd tells how a runner ended.
+type RunnerEnd struct {
+	Runner   string    `json:"runner"`
+	Host     string    `json:"host" doc:"the host's name; empty: it was not launched"`
+	State    string    `json:"state" enum:"stopped,failed,terminated" doc:"by itself, well or not, or by us"`
+	Reason   string    `json:"reason" doc:"a word, such as registration-deadline, exit-code or refused"`
+	Text     string    `json:"text" doc:"the same for people, with the engine's own words"`
+	ExitCode *int      `json:"exit_code"`
+	At       time.Time `json:"at"`
 }
 
 // ScaleSetFilter says which scale sets to list. Zero fields don't filter.
@@ -118,4 +141,7 @@ type Verdict struct {
 	HostID   string `json:"host_id"`
 	Eligible bool   `json:"eligible"`
 	Reason   string `json:"reason" doc:"why not, beginning with a word; of an eligible host empty, or a remark"`
+	// LastFailure is told of eligible hosts too.
+	LastFailure string     `json:"last_failure" doc:"how the last launch of it failed there, with the engine's words; empty: none did since one succeeded"`
+	FailedAt    *time.Time `json:"failed_at" doc:"when; null: none did"`
 }

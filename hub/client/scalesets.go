@@ -102,11 +102,17 @@ type document struct {
 	text []byte
 }
 
-// encode is a request's body and its type.
+// encode is a request's body and its type. What is not UTF-8 is refused.
 func encode(in any) (body io.Reader, kind string, err error) {
+	if err := checkText(in); err != nil {
+		return nil, "", err
+	}
 	if d, ok := in.(document); ok {
 		return bytes.NewReader(d.text), d.kind, nil
 	}
 	text, err := json.Marshal(in)
-	return bytes.NewReader(text), "application/json", err
+	if err != nil {
+		return nil, "", fmt.Errorf("client: write request: %w", err)
+	}
+	return bytes.NewReader(text), "application/json", nil
 }

@@ -16,6 +16,9 @@ type Token struct {
 	RevokedAt   *time.Time `json:"revoked_at"`
 }
 
+// MaxTokenLifetime bounds ExpiresInSeconds of a TokenSpec.
+const MaxTokenLifetime = 3650 * 24 * time.Hour
+
 // TokenSpec is what POST /tokens takes.
 type TokenSpec struct {
 	Kind             string `json:"kind" enum:"provisioner,registration,admin,api" doc:"registration: any number of runners, until it is revoked; api: people and programs, with a role"`

@@ -3,12 +3,11 @@ package client
 import (
 	"context"
 	"net/http"
-	"net/url"
 )
 
 // CreateToken makes a token. Its secret is in the answer alone.
-func (c *Client) CreateToken(ctx context.Context, spec TokenSpec) (token NewToken, err error) {
-	return token, c.call(ctx, http.MethodPost, "tokens", nil, spec, &token)
+func (c *Client) CreateToken(ctx context.Context, spec TokenSpec) (NewToken, error) {
+	return do[NewToken](ctx, c, http.MethodPost, []string{"tokens"}, spec)
 }
 
 // Tokens lists the tokens, the oldest first.
@@ -18,7 +17,7 @@ func (c *Client) Tokens(ctx context.Context) ([]Token, error) {
 
 // RevokeToken ends a token by its id. Revoking it again changes nothing.
 func (c *Client) RevokeToken(ctx context.Context, id string) error {
-	return c.call(ctx, http.MethodDelete, "tokens/"+url.PathEscape(id), nil, nil, nil)
+	return remove(ctx, c, "tokens", id)
 }
 
 // Whoami tells whose the client's token is, and what it may do.

@@ -13,11 +13,13 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/hashicorp/go-hclog"
+
+	"github.com/slipway-ci/slipway/hub/api/problem"
 )
 
 // HeaderRequestID is the header of a request's id, in the answer, and in the
 // request as the handler behind sees it.
-const HeaderRequestID = "X-Request-Id"
+const HeaderRequestID = problem.HeaderRequestID
 
 // Config says whom to believe. Zero values mean the defaults.
 type Config struct {
@@ -29,6 +31,10 @@ type Config struct {
 	// Stall is how long a client may take nothing of an answer until it is cut off:
 	// whoever reads nothing must not hold a connection for ever; default 1 min.
 	Stall time.Duration
+	// Failures is how many answers 401 one address (of IPv6, one /64) gets in a minute,
+	// of whatever route, before they become 429; default 120. Good credentials are
+	// never counted, and never refused. Routes may have lower limits of their own.
+	Failures int
 	// Logger gets a line per request at debug level; nil discards.
 	Logger hclog.Logger
 }
@@ -39,6 +45,7 @@ func New(cfg Config, next http.Handler) http.Handler {
 		cfg.Logger = hclog.NewNullLogger()
 	}
 	cfg.Stall = cmp.Or(cfg.Stall, time.Minute)
+	failures := NewFailures(cmp.Or(cfg.Failures, 120))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
 		client, id := cfg.client(r), cfg.requestID(r)
@@ -46,6 +53,13 @@ func New(cfg Config, next http.Handler) http.Handler {
 		r.Header.Set(HeaderRequestID, id)
 		cfg.headers(w.Header(), id)
 		seen := &watched{ResponseWriter: w, control: http.NewResponseController(w), stall: cfg.Stall}
+		seen.refuse = func() bool {
+			wait := failures.Add(client, time.Now())
+			if wait > 0 {
+				TooManyFailures(seen, r, wait)
+			}
+			return wait > 0
+		}
 		defer func() {
 			seen.patience() // what is still buffered is sent when we have returned
 			if cfg.Logger.IsDebug() {
@@ -132,12 +146,15 @@ var secretPath = regexp.MustCompile(`sf_[A-Za-z0-9_-]+`)
 // scripts, is cut out.
 func Clean(path string) string { return secretPath.ReplaceAllString(path, "sf_…") }
 
-// watched remembers the status for the log, and cuts off who does not read.
+// watched remembers the status for the log, cuts off who does not read, and has
+// refused who fails too often.
 type watched struct {
 	http.ResponseWriter
 	control *http.ResponseController
 	stall   time.Duration
 	status  int
+	refuse  func() bool // answers in its own words, and says so
+	refused bool        // the handler's own answer goes nowhere
 }
 
 // patience gives the client time anew, for what is written next.
@@ -164,6 +181,14 @@ func (w *watched) Flush() {
 func (w *watched) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 func (w *watched) WriteHeader(status int) {
+	switch {
+	case w.refused:
+		return
+	case status == http.StatusUnauthorized && w.status == 0:
+		if w.refused = w.refuse(); w.refused {
+			return
+		}
+	}
 	if w.status == 0 && status >= 200 {
 		w.status = status
 	}
@@ -172,6 +197,9 @@ func (w *watched) WriteHeader(status int) {
 }
 
 func (w *watched) Write(b []byte) (int, error) {
+	if w.refused {
+		return len(b), nil
+	}
 	if w.status == 0 {
 		w.status = http.StatusOK
 	}

@@ -204,10 +204,10 @@ func TestWhatIsToldIsStored(t *testing.T) {
 	w.Tell("host-online", "host/a", "hello")
 	select {
 	case <-sub.C:
-	case <-time.After(10 * time.Second):
+	case <-time.After(30 * time.Second):
 		t.Fatal("readers must be woken by what is told")
 	}
-	require.Eventually(t, func() bool { return len(w.after(0, events.Filter{}, 9).Events) == 1 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return len(w.after(0, events.Filter{}, 9).Events) == 1 }, 30*time.Second, time.Millisecond)
 	for i := range 1200 {
 		w.Tell("host-online", fmt.Sprintf("host/%d", i), "")
 	}

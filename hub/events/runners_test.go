@@ -80,7 +80,7 @@ func TestRunnersAreFollowed(t *testing.T) {
 		defer b.mu.Unlock()
 		return b.looks
 	}
-	require.Eventually(t, func() bool { return looked() > 0 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return looked() > 0 }, 30*time.Second, time.Millisecond)
 	b.set(runner("old", backend.Unknown), runner("away", backend.Running), runner("new", backend.Starting))
 	require.Eventually(t, func() bool { return len(texts()) == 1 }, 20*time.Second, 10*time.Millisecond)
 	b.set(runner("old", backend.Running), runner("away", backend.Exited), runner("new", backend.Failed))

@@ -117,7 +117,7 @@ func (h *harness) startHub(t *testing.T, owner string, store *fleet.MemoryStore,
 	})
 	s.ready = func() {
 		t.Helper()
-		require.Eventually(t, func() bool { h := s.hub.Hosts()[0]; return h.Ready && h.Epoch > s.epoch }, 10*time.Second, time.Millisecond, "the host is ready")
+		require.Eventually(t, func() bool { h := s.hub.Hosts()[0]; return h.Ready && h.Epoch > s.epoch }, 30*time.Second, time.Millisecond, "the host is ready")
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -210,7 +210,7 @@ func (h *harness) Mend(t *testing.T) {
 	h.each(func(s *site) { s.hub.mend() })
 	h.each(func(s *site) {
 		s.ready()
-		require.Eventually(t, func() bool { return len(s.hub.Hosts()[0].BackingOff) == 0 }, 10*time.Second, time.Millisecond, "no kind backs off")
+		require.Eventually(t, func() bool { return len(s.hub.Hosts()[0].BackingOff) == 0 }, 30*time.Second, time.Millisecond, "no kind backs off")
 	})
 }
 

@@ -60,7 +60,7 @@ func BenchmarkConnection(b *testing.B) {
 		var ran sync.WaitGroup
 		ran.Go(func() { _ = f.Run(ctx) })
 		server := httptest.NewServer(f.Handler())
-		require.Eventually(b, func() bool { _, err := f.List(ctx); return err == nil }, 10*time.Second, time.Millisecond)
+		require.Eventually(b, func() bool { _, err := f.List(ctx); return err == nil }, 30*time.Second, time.Millisecond)
 		before, goroutines := inUse(), runtime.NumGoroutine()
 		peers := make([]*rawPeer, hosts)
 		for i := range peers {

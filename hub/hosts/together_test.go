@@ -130,7 +130,7 @@ func TestWithARealFleetAndAgent(t *testing.T) {
 	require.Eventually(t, func() bool {
 		seen, err := s.registry.Host(t.Context(), "builder-01")
 		return err == nil && seen.Engine == "ENG:1" && seen.AgentVersion == "v1.2.0" && seen.Facts.CPUs > 0
-	}, 10*time.Second, 5*time.Millisecond, "what it told is kept")
+	}, 30*time.Second, 5*time.Millisecond, "what it told is kept")
 
 	runner := newID()
 	require.NoError(t, s.fleet.Launch(t.Context(), backend.Spec{ID: runner, Command: []string{"run"}}))

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/slipway-ci/slipway/hub/api/problem"
 	"github.com/slipway-ci/slipway/tokens"
 )
 
@@ -24,7 +25,8 @@ type handler struct {
 }
 
 // New returns the handler of everything under Prefix. It needs no credential:
-// the enrolment in a script's name is one, and the rest is public.
+// the enrolment in a script's name is one, and the rest is public. Its errors are
+// told as the API tells its own.
 func New(cfg Config) (http.Handler, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.validate(); err != nil {
@@ -38,6 +40,10 @@ func New(cfg Config) (http.Handler, error) {
 }
 
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	problem.Serve(http.HandlerFunc(h.serve), w, r, nil)
+}
+
+func (h *handler) serve(w http.ResponseWriter, r *http.Request) {
 	name, ok := strings.CutPrefix(r.URL.Path, Prefix)
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.Header().Set("Allow", "GET, HEAD")
@@ -59,7 +65,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case name == keyFile:
 		h.serveKey(w, r)
 	default:
-		http.NotFound(w, r)
+		http.Error(w, "there is no such file: scripts, agents and their manifests are served here", http.StatusNotFound)
 	}
 }
 

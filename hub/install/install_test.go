@@ -3,6 +3,7 @@ package install
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -19,6 +20,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/stretchr/testify/require"
 
+	"github.com/slipway-ci/slipway/hub/api/problem"
 	"github.com/slipway-ci/slipway/internal/release"
 	"github.com/slipway-ci/slipway/tokens"
 )
@@ -83,6 +85,7 @@ func (s *site) signed(arch, content string, key release.PrivateKey) {
 func (s *site) ask(method, path string, header ...string) *httptest.ResponseRecorder {
 	s.t.Helper()
 	r := httptest.NewRequest(method, "http://x"+path, nil)
+	r.Header.Set(problem.HeaderRequestID, "request-1") // the hub's edge gives every request one
 	for i := 0; i < len(header); i += 2 {
 		if header[i] == "Host" {
 			r.Host = header[i+1]
@@ -268,6 +271,11 @@ func TestProgramsAreServed(t *testing.T) {
 	require.Equal(t, 200, s.ask("GET", "/install/slipway-agent-linux-arm64").Code)
 	require.Equal(t, 404, s.ask("GET", "/install/slipway-agent-darwin-arm64").Code)
 
+	// What the library says of a bad range is a problem too.
+	answer = s.ask("GET", amd64, "Range", "bytes=9999999-")
+	require.Equal(t, 416, answer.Code)
+	isProblem(t, answer, "invalid")
+
 	// What is put there anew is served at once.
 	s.put("slipway-agent-linux-arm64", "the next one")
 	require.NoError(t, os.Chtimes(filepath.Join(s.dir, "slipway-agent-linux-arm64"), time.Time{}, time.Now().Add(time.Second)))
@@ -308,6 +316,7 @@ func TestBadReleaseIsNotServed(t *testing.T) {
 			for _, path := range []string{"/install/slipway-agent-linux-amd64", "/install/slipway-agent-linux-amd64.manifest"} {
 				answer := s.ask("GET", path)
 				require.Equal(t, 503, answer.Code)
+				isProblem(t, answer, "unavailable")
 				require.NotContains(t, answer.Body.String(), s.dir, "the log says why, the answer does not")
 			}
 			require.Contains(t, s.log.String(), "not given out")
@@ -361,14 +370,26 @@ func TestNothingElseIsServed(t *testing.T) {
 			answer := s.ask(method, path)
 			require.Equal(t, 404, answer.Code, "%s %s", method, path)
 			require.NotContains(t, answer.Body.String(), "canary")
+			isProblem(t, answer, "not-found")
 		}
 	}
 	for _, method := range []string{"POST", "PUT", "DELETE", "PATCH", "OPTIONS"} {
 		answer := s.ask(method, s.path())
 		require.Equal(t, 405, answer.Code)
 		require.Equal(t, "GET, HEAD", answer.Header().Get("Allow"))
+		isProblem(t, answer, "method-not-allowed")
 	}
 	require.Empty(t, s.asked, "nobody asked for an enrolment")
+}
+
+// isProblem says that an error is told as the API tells its own.
+func isProblem(t *testing.T, answer *httptest.ResponseRecorder, code string) {
+	t.Helper()
+	require.Equal(t, problem.ContentType, answer.Header().Get("Content-Type"))
+	var p problem.Problem
+	require.NoError(t, json.Unmarshal(answer.Body.Bytes(), &p))
+	require.Equal(t, []any{code, answer.Code, "request-1"}, []any{p.Code(), p.Status, p.RequestID})
+	require.NotEmpty(t, p.Detail)
 }
 
 func TestConfig(t *testing.T) {

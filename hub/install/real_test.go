@@ -139,7 +139,7 @@ func TestRealContainer(t *testing.T) {
 	}
 	h.install(again...)
 	require.Equal(t, first, hub.digests(), "the identity is kept")
-	require.Eventually(t, func() bool { return inspect(t, engine, hub.name).State.Running }, 10*time.Second, 50*time.Millisecond)
+	require.Eventually(t, func() bool { return inspect(t, engine, hub.name).State.Running }, 30*time.Second, 50*time.Millisecond)
 
 	h.uninstall()
 	_, err := engine.ContainerInspect(t.Context(), hub.name)

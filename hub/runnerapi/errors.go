@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 
+	"github.com/slipway-ci/slipway/hub/api/problem"
 	"github.com/slipway-ci/slipway/hub/queue"
 )
 
@@ -42,6 +43,9 @@ func (h *handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		h.Logger.Error("request failed", "method", r.Method, "path", r.URL.Path, "err", err)
 	}
 	body := map[string]any{"code": answer.code, "message": answer.message}
+	if id := r.Header.Get(problem.HeaderRequestID); id != "" {
+		body["request_id"] = id
+	}
 	if answer.details != nil {
 		body["details"] = answer.details
 	}

@@ -32,7 +32,7 @@ const (
 type Config struct {
 	// Queue and Logs are where jobs and logs are. Required.
 	Queue *queue.Queue
-	Logs  *logs.Store
+	Logs  *logs.Store // see Queue
 	// Guard says when the disk is full; nil: never.
 	Guard *storage.Guard
 	// Logger; nil discards.

@@ -13,11 +13,13 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/slipway-ci/slipway/hub/edge"
 	"github.com/slipway-ci/slipway/hub/logs"
 	"github.com/slipway-ci/slipway/hub/queue"
 	"github.com/slipway-ci/slipway/hub/runnerapi"
 	"github.com/slipway-ci/slipway/hub/storage"
 	"github.com/slipway-ci/slipway/hub/store"
+	"github.com/slipway-ci/slipway/hub/store/storetest"
 	"github.com/slipway-ci/slipway/tokens"
 )
 
@@ -36,7 +38,7 @@ type hub struct {
 func newHub(t *testing.T, adjust ...func(*runnerapi.Config)) *hub {
 	t.Helper()
 	h := &hub{t: t}
-	dir := t.TempDir()
+	dir := storetest.Dir(t)
 	db, err := store.Open(t.Context(), store.Config{Dir: dir})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, db.Close()) })
@@ -127,7 +129,7 @@ func TestLog(t *testing.T) {
 	h.ok(`{"offset": 5}`, h.do("POST", "log?offset=0", "hello"))
 	select {
 	case <-sub.C:
-	case <-time.After(10 * time.Second):
+	case <-time.After(30 * time.Second):
 		t.Fatal("who follows the log must be woken")
 	}
 	h.ok(`{"offset": 5}`, h.do("POST", "log?offset=0", "hello"))
@@ -191,4 +193,15 @@ func TestErrorsOfTheDatabaseStayInside(t *testing.T) {
 	body, err := io.ReadAll(w.Body)
 	require.NoError(t, err)
 	require.NotContains(t, string(body), "store")
+}
+
+// The hub's edge names every request, and a refusal says that name: it is in the log.
+func TestARefusalNamesItsRequest(t *testing.T) {
+	h := newHub(t)
+	r := httptest.NewRequest("GET", runnerapi.Prefix+"job", nil)
+	w := httptest.NewRecorder()
+	edge.New(edge.Config{}, h.handler).ServeHTTP(w, r)
+	require.Equal(t, http.StatusUnauthorized, w.Code)
+	require.NotEmpty(t, w.Header().Get(edge.HeaderRequestID))
+	require.JSONEq(t, `{"code":"unauthorized","message":"a lease token is needed","request_id":"`+w.Header().Get(edge.HeaderRequestID)+`"}`, w.Body.String())
 }

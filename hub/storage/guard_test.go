@@ -81,7 +81,7 @@ func TestGuardRunMakesTheReserveAgain(t *testing.T) {
 	require.Eventually(t, func() bool {
 		info, err := os.Stat(filepath.Join(dir, storage.ReserveFile))
 		return err == nil && info.Size() == 1<<20
-	}, 5*time.Second, 5*time.Millisecond, "there is room, so the reserve must come back")
+	}, 30*time.Second, 5*time.Millisecond, "there is room, so the reserve must come back")
 	cancel()
 	require.NoError(t, <-done)
 }

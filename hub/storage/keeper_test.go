@@ -83,7 +83,7 @@ func TestOldJobsGoWithTheirLogs(t *testing.T) {
 	require.Eventually(t, func() bool {
 		require.NoError(t, keeper.Pass(t.Context()))
 		return len(k.left()) == 1
-	}, 5*time.Second, 5*time.Millisecond)
+	}, 30*time.Second, 5*time.Millisecond)
 	require.Equal(t, []string{waiting}, k.left(), "a job that has not ended stays, however old")
 	require.Equal(t, int64(10), k.logs.Total())
 }
@@ -119,7 +119,7 @@ func TestOldEventsGo(t *testing.T) {
 		events, err := k.queue.JobEvents(t.Context(), ended, 0)
 		require.NoError(t, err)
 		return len(events) == 0
-	}, 5*time.Second, 5*time.Millisecond)
+	}, 30*time.Second, 5*time.Millisecond)
 	events, err := k.queue.JobEvents(t.Context(), waiting, 0)
 	require.NoError(t, err)
 	require.NotEmpty(t, events)

@@ -27,6 +27,9 @@ func migrate(ctx context.Context, db *sql.DB, log hclog.Logger) error {
 		return fmt.Errorf("store: read migrations: %w", err)
 	}
 	results, err := provider.Up(ctx)
+	if ctx.Err() != nil {
+		return fmt.Errorf("store: migrate database: %w", context.Cause(ctx))
+	}
 	if err != nil {
 		return fmt.Errorf("store: migrate database: %w", err)
 	}

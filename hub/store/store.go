@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/url"
 	"os"
@@ -94,6 +95,9 @@ func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
 	if err := makePrivate(path); err != nil {
 		return nil, err
 	}
+	if err := checkHeader(path); err != nil {
+		return nil, err
+	}
 	if s.writeDB, err = openDB(path, 1, "synchronous(FULL)"); err != nil {
 		return nil, err
 	}
@@ -130,6 +134,27 @@ func makePrivate(path string) error {
 		return fmt.Errorf("store: make database private: %w", err)
 	}
 	return nil
+}
+
+// header is what a database begins with (https://www.sqlite.org/fileformat.html, 1.3).
+const header = "SQLite format 3\x00"
+
+// checkHeader refuses a file that is no database; an empty one becomes one.
+func checkHeader(path string) error {
+	file, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("store: open database: %w", err)
+	}
+	defer func() { _ = file.Close() }()
+	begin := make([]byte, len(header))
+	n, err := io.ReadFull(file, begin)
+	switch {
+	case errors.Is(err, io.EOF), string(begin[:n]) == header:
+		return nil
+	case err != nil && !errors.Is(err, io.ErrUnexpectedEOF):
+		return fmt.Errorf("store: read database: %w", err)
+	}
+	return fmt.Errorf("store: %s is no database: move it away, and restore a backup", path)
 }
 
 func openDB(path string, conns int, pragmas ...string) (*sql.DB, error) {

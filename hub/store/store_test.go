@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 
@@ -192,6 +193,23 @@ func TestReadCannotWrite(t *testing.T) {
 	s := open(t, t.TempDir())
 	require.Error(t, s.Read(t.Context(), put("a", "")))
 	require.Empty(t, names(t, s))
+}
+
+func TestAFileThatIsNoDatabaseIsNamedAndKept(t *testing.T) {
+	for _, text := range []string{"x", strings.Repeat("no database\n", 1000)} {
+		dir := t.TempDir()
+		path := filepath.Join(dir, store.DatabaseFile)
+		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+		_, err := store.Open(t.Context(), store.Config{Dir: dir})
+		require.EqualError(t, err, "store: "+path+" is no database: move it away, and restore a backup")
+		kept, err := os.ReadFile(path)
+		require.NoError(t, err)
+		require.Equal(t, text, string(kept))
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := store.Open(ctx, store.Config{Dir: t.TempDir()})
+	require.EqualError(t, err, "store: migrate database: context canceled", "an interrupt is no fault of the database")
 }
 
 func TestARelativeFolder(t *testing.T) {

@@ -2,8 +2,8 @@ package cli
 
 import (
 	"cmp"
+	"context"
 	"fmt"
-	"io"
 	"strings"
 	"time"
 
@@ -37,33 +37,30 @@ func auditList() *cobra.Command {
 		if since < 0 {
 			return command.Usage(c, "--since is %s: it can't be negative", since)
 		}
-		h, err := remote.Connect(c)
-		if err != nil {
-			return err
-		}
-		asked := filter
-		asked.Limit, asked.Cursor = limit.N, limit.Cursor
-		if since > 0 {
-			asked.Since = time.Now().Add(-since)
-		}
-		entries, next, err := h.Audit(c.Context(), asked)
-		if err != nil {
-			return h.Explain(c, "audit log", "", err)
-		}
-		return output.Write(c.OutOrStdout(), remote.PageOf(entries, next), func(w io.Writer) error {
-			rows := make([][]string, len(entries))
-			for i, e := range entries {
-				rows[i] = []string{command.Stamp(e.At), cmp.Or(e.TokenName, e.TokenID), e.Role, e.Address, e.Action, e.Object, e.Outcome, detail(e)}
+		list := auditEntries
+		list.Read = func(ctx context.Context, h *remote.Hub) ([]client.AuditEntry, string, error) {
+			asked := filter
+			asked.Limit, asked.Cursor = limit.N, limit.Cursor
+			if since > 0 {
+				asked.Since = time.Now().Add(-since)
 			}
-			if err := command.Table(w, []string{"AT", "WHO", "ROLE", "FROM", "ACTION", "OBJECT", "OUTCOME", "DETAIL"}, rows); err != nil {
-				return err
-			}
-			remote.More(c, next)
-			return nil
-		})
+			return h.Audit(ctx, asked)
+		}
+		return list.Print(c, output)
 	}
 	return c
 }
+
+var auditEntries = remote.List[client.AuditEntry]{Kind: "audit log", Columns: []remote.Column[client.AuditEntry]{
+	{Head: "AT", Cell: func(e client.AuditEntry) string { return command.Stamp(e.At) }},
+	{Head: "WHO", Cell: func(e client.AuditEntry) string { return cmp.Or(e.TokenName, e.TokenID) }},
+	{Head: "ROLE", Cell: func(e client.AuditEntry) string { return e.Role }},
+	{Head: "FROM", Cell: func(e client.AuditEntry) string { return e.Address }},
+	{Head: "ACTION", Cell: func(e client.AuditEntry) string { return e.Action }},
+	{Head: "OBJECT", Cell: func(e client.AuditEntry) string { return e.Object }},
+	{Head: "OUTCOME", Cell: func(e client.AuditEntry) string { return e.Outcome }},
+	{Head: "DETAIL", Cell: detail},
+}}
 
 // detail is what an entry tells beside who did what: its words, what was changed,
 // and what was left out.

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"encoding/json"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 	"github.com/slipway-ci/slipway/internal/cli/clitest"
 	"github.com/slipway-ci/slipway/internal/cli/command"
 	"github.com/slipway-ci/slipway/internal/cli/remote"
+	"github.com/slipway-ci/slipway/template/file"
 )
 
 func ok(file string) clitest.Answer { return clitest.Answer{Body: "@" + file} }
@@ -38,6 +40,19 @@ func TestTranscripts(t *testing.T) {
 		{"tokens-create", "tokens create --kind api --role viewer --name wall --expires 24h", map[string]clitest.Answer{"POST tokens": ok("new-token.json")}},
 		{"tokens-create-json", "tokens create --kind api --role viewer -o json", map[string]clitest.Answer{"POST tokens": ok("new-token.json")}},
 		{"tokens-revoke-last", "tokens revoke 018f-t3", map[string]clitest.Answer{"DELETE tokens/018f-t3": clitest.Problem(409, "last-admin", "it is the last admin token: make another one first")}},
+		{"hub-status", "hub status", map[string]clitest.Answer{"GET hub": ok("hub.json")}},
+		{"hub-status-json", "hub status -o json", map[string]clitest.Answer{"GET hub": ok("hub.json")}},
+		{"hub-status-bare", "hub status", map[string]clitest.Answer{"GET hub": {Body: `{"version":"1.4.0","url":"http://127.0.0.1:8570","runner_url":"http://172.17.0.1:8570","disk_free_bytes":1048576,"disk_total_bytes":1073741824,"disk_full":true}`}}},
+		{"jobs-show-waits", "jobs show 018f-j1", map[string]clitest.Answer{
+			"GET jobs/018f-j1": ok("job-queued.json"), "GET jobs/018f-j1/events": ok("job-events.json"), "GET jobs/018f-j1/why": ok("why.json")}},
+		{"jobs-show-waits-json", "jobs show 018f-j1 -o json", map[string]clitest.Answer{
+			"GET jobs/018f-j1": ok("job-queued.json"), "GET jobs/018f-j1/events": ok("job-events.json"), "GET jobs/018f-j1/why": ok("why.json")}},
+		{"events-too-many", "events --follow --after 5", map[string]clitest.Answer{
+			"GET events/stream": clitest.Problem(429, "too-many-streams", "this token has 16 streams of events open, and may have no more: close one")}},
+		{"tokens-revoke-json", "tokens revoke 018f-t3 018f-t4 -o json", map[string]clitest.Answer{"DELETE tokens/018f-t3": {Status: 204}, "DELETE tokens/018f-t4": {Status: 204}}},
+		{"jobs-cancel-json", "jobs cancel 018f-j1 -o json", map[string]clitest.Answer{"POST jobs/018f-j1/cancel": ok("job-queued.json")}},
+		{"jobs-wait-json", "jobs wait 018f-j2 018f-j3 -o json", map[string]clitest.Answer{
+			"GET jobs/018f-j2?wait_seconds=30": ok("job-failed.json"), "GET jobs/018f-j3?wait_seconds=30": ok("job-failed.json")}},
 		{"whoami", "whoami", map[string]clitest.Answer{"GET whoami": ok("whoami.json")}},
 		{"whoami-json", "whoami -o json", map[string]clitest.Answer{"GET whoami": ok("whoami.json")}},
 		{"whoami-refused", "whoami", map[string]clitest.Answer{"GET whoami": clitest.Problem(401, "token-revoked", "this token was revoked")}},
@@ -108,6 +123,16 @@ func TestUsage(t *testing.T) {
 		"release sign --key k --version 1.0.0":           "a program, slipway-agent-<os>-<arch> is missing",
 		"release sign --key k --version 1.0.0 agent":     "agent: a name such as slipway-agent-linux-amd64 is needed",
 		"release verify slipway-agent-linux-amd64":       "--key is missing",
+		"completion":                                     "a command is missing: bash, fish, powershell, zsh (see slipway completion --help)",
+		"completion tcsh":                                `unknown command "tcsh"; did you mean "bash"?`,
+		"events --limit abc":                             `--limit is "abc": a whole number is needed`,
+		"jobs wait x --timeout abc":                      `--timeout is "abc": a time such as 90s, 30m or 24h is needed`,
+		"jobs submit --labels a --timeout 9000h -- x":    "--timeout is 9000h0m0s: at most 168h0m0s is allowed",
+		"tokens create --kind admin --expires 999999h":   "--expires is 999999h0m0s: 1s to 87600h0m0s is allowed",
+		"jobs submit --labels a --run caf\xe9":           "run is not UTF-8 text, at its byte 3: only UTF-8 can be sent",
+		"jobs submit --labels a --env A=\xff -- x":       "env.A is not UTF-8 text, at its byte 0: only UTF-8 can be sent",
+		"jobs submit --labels a -- x \xff":               "command[1] is not UTF-8 text, at its byte 0: only UTF-8 can be sent",
+		"hosts add a --labels k=\xff":                    "labels.k is not UTF-8 text, at its byte 0: only UTF-8 can be sent",
 		"hsots list":                                     `did you mean "hosts"?`,
 	} {
 		t.Run(args, func(t *testing.T) {
@@ -119,6 +144,56 @@ func TestUsage(t *testing.T) {
 			require.Empty(t, h.Asked(), "a wrong call must not reach the hub")
 		})
 	}
+}
+
+// A script that is no text, or too long, does not reach the hub; from standard input
+// neither.
+func TestScriptsThatAreRefusedHere(t *testing.T) {
+	for script, want := range map[string]string{
+		"printf '\xe9\xff' | od -c":    "run is not UTF-8 text, at its byte 8: only UTF-8 can be sent",
+		strings.Repeat("x", 256<<10+1): "--run: the script is longer than 262144 bytes, which is the most",
+		strings.Repeat("x", 3<<20):     "--run: the script is longer than 262144 bytes, which is the most",
+	} {
+		h := clitest.New(t)
+		res := h.Run(Root, strings.NewReader(script), "jobs", "submit", "--labels", "a", "--run", "-")
+		require.Equal(t, command.ExitUsage, res.Code, res.Stderr)
+		require.Contains(t, res.Stderr, want)
+		require.Equal(t, 1, strings.Count(res.Stderr, "\n"), res.Stderr)
+		require.Empty(t, h.Asked())
+	}
+}
+
+func TestVersion(t *testing.T) {
+	flag, word := clitest.Run(t, Root, nil, "--version"), clitest.Run(t, Root, nil, "version")
+	require.Zero(t, flag.Code, flag.Stderr)
+	require.Regexp(t, `^slipway \S+ go1\.`, flag.Stdout)
+	require.Equal(t, word, flag)
+}
+
+func TestValidateInJSON(t *testing.T) {
+	for text, want := range map[string]string{
+		"templates:\n  x:\n    imgae: y\n":                                                  `"line": 3,`,
+		"templates: {x: {labels: [a], image: y, cpu: 1, memory: 1g, max_concurrency: 1}}\n": "[]",
+	} {
+		res := clitest.Run(t, Root, strings.NewReader(text), "templates", "validate", "-o", "json", "-")
+		var found []finding
+		require.NoError(t, json.Unmarshal([]byte(res.Stdout), &found), res.Stdout+res.Stderr)
+		require.Contains(t, res.Stdout, want)
+		require.Empty(t, res.Stderr)
+		if want == "[]" {
+			require.Zero(t, res.Code)
+			continue
+		}
+		require.Equal(t, 1, res.Code)
+		require.Equal(t, finding{"stdin", 3, 5, `templates.x: unknown field "imgae"; did you mean image?`}, found[0])
+	}
+	wrong := &file.Error{File: "f", Dropped: 2, Problems: []file.Problem{{Line: 1, Column: 2, Path: "p", Message: "m", Samples: []file.Sample{
+		{Bindings: "os=linux", Problems: []file.Problem{{Line: 3, Column: 4, Message: "n"}}},
+	}}}}
+	require.Equal(t, []finding{{"f", 1, 2, "p: m"}, {"f", 3, 4, "os=linux: n"}, {"f", 0, 0, "and 2 more problems"}}, findings(wrong))
+	res := clitest.Run(t, Root, nil, "templates", "validate", "-o", "json", filepath.Join(t.TempDir(), "none"))
+	require.Equal(t, 1, res.Code)
+	require.Empty(t, res.Stdout)
 }
 
 func TestRelease(t *testing.T) {

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -21,14 +22,19 @@ container to the hub. The exit code is 1 when a check fails; a warning is none.`
 	c.Flags().StringVar(&config.Image, "image", "alpine:3", "image to look from inside of; it is not pulled")
 	c.Flags().StringVar(&config.Dir, "dir", os.TempDir(), "folder whose disk is looked at where no hub tells its own")
 	c.RunE = func(c *cobra.Command, _ []string) error {
+		transport, err := remote.Transport(c)
+		if err != nil {
+			return err
+		}
+		config.Transport = transport
 		config.URL, config.Token = remote.Address(), os.Getenv(remote.EnvToken)
 		config.Asked = os.Getenv(remote.EnvURL) != "" || config.Token != ""
+		if !output.JSON() {
+			config.Found = func(f doctor.Finding) { err = errors.Join(err, doctor.Print(c.OutOrStdout(), f)) }
+		}
 		findings := doctor.Examine(c.Context(), config)
-		var err error
 		if output.JSON() {
 			err = command.WriteJSON(c.OutOrStdout(), findings)
-		} else {
-			err = doctor.Print(c.OutOrStdout(), findings)
 		}
 		for _, f := range findings {
 			if err == nil && f.Result == doctor.Fail {

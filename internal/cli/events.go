@@ -1,7 +1,7 @@
 package cli
 
 import (
-	"encoding/json"
+	"context"
 	"fmt"
 	"io"
 	"strconv"
@@ -36,32 +36,32 @@ the hub. With -o json that is an object a line.`,
 		case filter.After < 0:
 			return command.Usage(c, "--after is %d: it can't be negative", filter.After)
 		}
-		h, err := remote.Connect(c)
-		if err != nil {
-			return err
-		}
 		if follow {
-			return followEvents(c, h, filter, output)
-		}
-		events, next, err := h.Events(c.Context(), filter)
-		if err != nil {
-			return h.Explain(c, "event", "", err)
-		}
-		return output.Write(c.OutOrStdout(), remote.PageOf(events, position(next)), func(w io.Writer) error {
-			rows := make([][]string, len(events))
-			for i, e := range events {
-				rows[i] = []string{fmt.Sprint(e.ID), command.Stamp(e.At), e.Kind, e.Object, e.Text}
-			}
-			if err := command.Table(w, []string{"ID", "AT", "KIND", "OBJECT", "TEXT"}, rows); err != nil {
+			h, err := remote.Connect(c)
+			if err != nil {
 				return err
 			}
-			if next != 0 {
-				_, _ = fmt.Fprintf(c.ErrOrStderr(), "there are more: --after %d\n", next)
-			}
-			return nil
-		})
+			return followEvents(c, h, filter, output)
+		}
+		list := eventList
+		list.Read = func(ctx context.Context, h *remote.Hub) ([]client.Event, string, error) {
+			events, next, err := h.Events(ctx, filter)
+			return events, position(next), err
+		}
+		return list.Print(c, output)
 	}
 	return c
+}
+
+var eventList = remote.List[client.Event]{
+	Kind: "event", More: func(next string) string { return "--after " + next },
+	Columns: []remote.Column[client.Event]{
+		{Head: "ID", Cell: func(e client.Event) string { return fmt.Sprint(e.ID) }},
+		{Head: "AT", Cell: func(e client.Event) string { return command.Stamp(e.At) }},
+		{Head: "KIND", Cell: func(e client.Event) string { return e.Kind }},
+		{Head: "OBJECT", Cell: func(e client.Event) string { return e.Object }},
+		{Head: "TEXT", Cell: func(e client.Event) string { return e.Text }},
+	},
 }
 
 // position is where a list of events goes on, as the API has it.
@@ -99,7 +99,7 @@ func followEvents(c *cobra.Command, h *remote.Hub, filter client.EventFilter, ou
 
 func printEvent(w io.Writer, e client.Event, output *command.Output) error {
 	if output.JSON() {
-		return json.NewEncoder(w).Encode(e)
+		return command.WriteJSONLine(w, e)
 	}
 	_, err := fmt.Fprintf(w, "%s  %-18s  %-24s  %s\n", command.Stamp(e.At), command.Printable(e.Kind), command.Printable(e.Object), command.Printable(e.Text))
 	return err

@@ -1,8 +1,10 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -33,29 +35,23 @@ func jobsList() *cobra.Command {
 		if filter.Limit < 1 || filter.Limit > 500 {
 			return command.Usage(c, "--limit is %d: 1 to 500 is allowed", filter.Limit)
 		}
-		r, err := remote.Connect(c)
-		if err != nil {
-			return err
+		list := jobList
+		list.Read = func(ctx context.Context, h *remote.Hub) ([]client.JobSummary, string, error) {
+			return h.Jobs(ctx, filter)
 		}
-		jobs, next, err := r.Jobs(c.Context(), filter)
-		if err != nil {
-			return r.Explain(c, "job", "", err)
-		}
-		if output.JSON() {
-			return command.WriteJSON(c.OutOrStdout(), remote.PageOf(jobs, next))
-		}
-		rows := make([][]string, len(jobs))
-		for i, j := range jobs {
-			rows[i] = []string{j.ID, j.Name, strings.Join(j.Labels, ","), j.Status, command.Age(j.CreatedAt), j.Reason}
-		}
-		if err := command.Table(c.OutOrStdout(), []string{"ID", "NAME", "LABELS", "STATUS", "AGE", "REASON"}, rows); err != nil {
-			return err
-		}
-		remote.More(c, next)
-		return nil
+		return list.Print(c, output)
 	}
 	return c
 }
+
+var jobList = remote.List[client.JobSummary]{Kind: "job", Columns: []remote.Column[client.JobSummary]{
+	{Head: "ID", Cell: func(j client.JobSummary) string { return j.ID }},
+	{Head: "NAME", Cell: func(j client.JobSummary) string { return j.Name }},
+	{Head: "LABELS", Cell: func(j client.JobSummary) string { return strings.Join(j.Labels, ",") }},
+	{Head: "STATUS", Cell: func(j client.JobSummary) string { return j.Status }},
+	{Head: "AGE", Cell: func(j client.JobSummary) string { return command.Age(j.CreatedAt) }},
+	{Head: "REASON", Cell: func(j client.JobSummary) string { return j.Reason }},
+}}
 
 func jobsShow() *cobra.Command {
 	c := &cobra.Command{Use: "show ID", Short: "Show a job and its history", Args: command.Args(1, 1, "the job's id")}
@@ -73,18 +69,25 @@ func jobsShow() *cobra.Command {
 		if err != nil {
 			return r.Explain(c, "job", args[0], err)
 		}
+		var waiting *client.Waiting
+		if !job.Final() {
+			if why, err := r.Waiting(c.Context(), args[0]); err == nil { // an older hub can't tell
+				waiting = &why
+			}
+		}
 		if output.JSON() {
 			return command.WriteJSON(c.OutOrStdout(), struct {
 				client.Job
-				Events []client.JobEvent `json:"events"`
-			}{job, events})
+				Waiting *client.Waiting   `json:"waiting,omitempty"`
+				Events  []client.JobEvent `json:"events"`
+			}{job, waiting, events})
 		}
-		return showJob(c.OutOrStdout(), job, events)
+		return showJob(c.OutOrStdout(), job, waiting, events)
 	}
 	return c
 }
 
-func showJob(w io.Writer, job client.Job, events []client.JobEvent) error {
+func showJob(w io.Writer, job client.Job, waiting *client.Waiting, events []client.JobEvent) error {
 	what := job.Run
 	if len(job.Command) > 0 {
 		what = strings.Join(job.Command, " ")
@@ -98,6 +101,9 @@ func showJob(w io.Writer, job client.Job, events []client.JobEvent) error {
 		{"exit code", code}, {"attempt", strconv.Itoa(job.Attempt)}, {"runner", job.Runner}, {"runs", what},
 		{"variables", strings.Join(job.EnvNames, ",")}, {"timeout", seconds(job.TimeoutSeconds).String()},
 		{"log", fmt.Sprintf("%d bytes", job.LogBytes)}, {"created", command.Stamp(job.CreatedAt)},
+	}
+	if waiting != nil && waiting.Text != "" {
+		rows = slices.Insert(rows, 3, []string{"waits", waiting.Text})
 	}
 	if err := command.Table(w, []string{"id", job.ID}, rows); err != nil {
 		return err
@@ -142,45 +148,38 @@ func jobsLogs() *cobra.Command {
 }
 
 func jobsCancel() *cobra.Command {
-	return &cobra.Command{
-		Use: "cancel ID...", Short: "Ask for the end of jobs", Args: command.Args(1, -1, "a job's id"),
-		RunE: func(c *cobra.Command, args []string) error {
-			r, err := remote.Connect(c)
-			if err != nil {
-				return err
-			}
-			for _, id := range args {
-				job, err := r.Cancel(c.Context(), id)
-				if err != nil {
-					return r.Explain(c, "job", id, err)
-				}
-				text := job.Status
+	c := &cobra.Command{Use: "cancel ID...", Short: "Ask for the end of jobs", Args: command.Args(1, -1, "a job's id")}
+	output := command.AddOutput(c)
+	c.RunE = func(c *cobra.Command, args []string) error {
+		return remote.Deeds[client.Job]{
+			Kind: "job",
+			Do:   func(ctx context.Context, h *remote.Hub, id string) (client.Job, error) { return h.Cancel(ctx, id) },
+			Say: func(id string, job client.Job) string {
 				if !job.Final() {
-					text += ", to be cancelled"
+					return id + " " + job.Status + ", to be cancelled"
 				}
-				if _, err := fmt.Fprintf(c.OutOrStdout(), "%s %s\n", id, text); err != nil {
-					return err
-				}
-			}
-			return nil
-		},
+				return id + " " + job.Status
+			},
+		}.Run(c, output, args)
 	}
+	return c
 }
 
 func jobsWait() *cobra.Command {
 	var timeout time.Duration
 	c := &cobra.Command{
 		Use: "wait ID...", Short: "Wait until jobs have ended; exit code 1 unless all succeeded", Args: command.Args(1, -1, "a job's id"),
-		RunE: func(c *cobra.Command, args []string) error {
-			if timeout < 0 {
-				return command.Usage(c, "--timeout is %s: it can't be negative", timeout)
-			}
-			r, err := remote.Connect(c)
-			if err != nil {
-				return err
-			}
-			return waitAll(c, r, args, timeout)
-		},
+	}
+	output := command.AddOutput(c)
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if timeout < 0 {
+			return command.Usage(c, "--timeout is %s: it can't be negative", timeout)
+		}
+		r, err := remote.Connect(c)
+		if err != nil {
+			return err
+		}
+		return waitAll(c, r, output, args, timeout)
 	}
 	c.Flags().DurationVar(&timeout, "timeout", 0, "how long to wait (default: for ever)")
 	return c

@@ -14,6 +14,7 @@ import (
 	"github.com/slipway-ci/slipway/internal/demo"
 	"github.com/slipway-ci/slipway/internal/program"
 	"github.com/slipway-ci/slipway/internal/runner"
+	"github.com/slipway-ci/slipway/internal/version"
 )
 
 // Main is the program. It returns the exit code. This one binary is also the
@@ -31,7 +32,9 @@ func Main() int {
 func Root() *cobra.Command {
 	root := command.Group("slipway", "Slipway turns waiting CI jobs into one-job runners",
 		demoCommand(), jobsCommand(), fleetcmd.Hosts(), fleetcmd.ScaleSets(), fleetcmd.Runners(), fleetcmd.Credentials(),
-		eventsCommand(), auditCommand(), tokensCommand(), whoamiCommand(), templatesCommand(), releaseCommand(), doctorCommand(), versionCommand())
+		hubCommand(), eventsCommand(), auditCommand(), tokensCommand(), whoamiCommand(), templatesCommand(), releaseCommand(), doctorCommand(), versionCommand())
+	root.Version = version.Line("slipway")
+	root.SetVersionTemplate("{{.Version}}\n")
 	root.Long = root.Short + `.
 
 "slipway demo" shows the whole way of five jobs, from waiting to done, on this

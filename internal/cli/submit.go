@@ -66,15 +66,20 @@ func (s *submission) read(c *cobra.Command, args []string) error {
 		return command.Usage(c, "--run and a command were given: one of the two is needed")
 	case s.timeout < 0:
 		return command.Usage(c, "--timeout is %s: it can't be negative", s.timeout)
+	case s.timeout > client.MaxJobTimeout:
+		return command.Usage(c, "--timeout is %s: at most %s is allowed", s.timeout, client.MaxJobTimeout)
 	}
 	if s.spec.Run == "-" {
-		script, err := io.ReadAll(io.LimitReader(c.InOrStdin(), 1<<20))
+		script, err := io.ReadAll(io.LimitReader(c.InOrStdin(), client.MaxScriptBytes+1))
 		if err != nil {
 			return fmt.Errorf("read the script from standard input: %w", err)
 		}
 		if s.spec.Run = string(script); s.spec.Run == "" {
 			return command.Usage(c, "standard input is empty: --run - reads the script from it")
 		}
+	}
+	if len(s.spec.Run) > client.MaxScriptBytes {
+		return command.Usage(c, "--run: the script is longer than %d bytes, which is the most", client.MaxScriptBytes)
 	}
 	for _, entry := range s.env {
 		name, value, given := strings.Cut(entry, "=")
@@ -102,7 +107,10 @@ func (s *submission) submit(c *cobra.Command) error {
 	}
 	if s.follow {
 		_, _ = fmt.Fprintln(c.ErrOrStderr(), "job", job.ID)
-		if err := r.Logs(c.Context(), job.ID, client.LogOptions{Follow: true}, c.OutOrStdout()); err != nil {
+		stop := tellWaits(c, r, job.ID)
+		err := r.Logs(c.Context(), job.ID, client.LogOptions{Follow: true}, c.OutOrStdout())
+		stop()
+		if err != nil {
 			return r.Explain(c, "job", job.ID, err)
 		}
 	}
@@ -119,7 +127,9 @@ func (s *submission) submit(c *cobra.Command) error {
 // end waits for the job's end and says how it ended: beside the log on standard
 // error, else on standard output.
 func (s *submission) end(c *cobra.Command, r *remote.Hub, id string) error {
+	stop := tellWaits(c, r, id)
 	job, err := r.Wait(c.Context(), id)
+	stop()
 	if err != nil {
 		return r.Explain(c, "job", id, err)
 	}
@@ -138,25 +148,36 @@ func (s *submission) end(c *cobra.Command, r *remote.Hub, id string) error {
 	return err
 }
 
-// waitAll waits for jobs and prints how each ended, in their order.
-func waitAll(c *cobra.Command, r *remote.Hub, ids []string, timeout time.Duration) error {
+// waitAll waits for jobs and prints how each ended, in their order; in JSON all of
+// them when all have.
+func waitAll(c *cobra.Command, r *remote.Hub, output *command.Output, ids []string, timeout time.Duration) error {
 	ctx := c.Context()
 	if timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, timeout)
 		defer cancel()
 	}
-	failed := false
+	failed, ended := false, []client.Job{}
 	for _, id := range ids {
+		stop := tellWaits(c, r, id)
 		job, err := r.Wait(ctx, id)
+		stop()
 		switch {
 		case errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil:
 			return fmt.Errorf("job %s has not ended after %s", id, timeout)
 		case err != nil:
 			return r.Explain(c, "job", id, err)
 		}
-		failed = failed || !job.Succeeded()
+		failed, ended = failed || !job.Succeeded(), append(ended, job)
+		if output.JSON() {
+			continue
+		}
 		if _, err := fmt.Fprintln(c.OutOrStdout(), id, ending(job)); err != nil {
+			return err
+		}
+	}
+	if output.JSON() {
+		if err := command.WriteJSON(c.OutOrStdout(), remote.PageOf(ended, "")); err != nil {
 			return err
 		}
 	}

@@ -29,28 +29,27 @@ func (f *templateFile) add(c *cobra.Command) {
 	c.Flags().StringArrayVar(&f.options.AllowedBinds, "allow-bind", nil, "folder of the host that mounts may bind; may be given many times")
 }
 
-// load reads the file and writes its warnings to standard error.
+// load reads the file and writes its warnings to standard error, and what is wrong
+// with it.
 func (f *templateFile) load(c *cobra.Command, path string) (*file.File, error) {
-	if err := command.FromEnv(c, remote.EnvPrefix); err != nil {
-		return nil, err
-	}
 	loaded, err := f.read(c, path)
 	var wrong *file.Error
 	if errors.As(err, &wrong) {
 		// Every line begins with its place in the file, as editors want it.
-		_, _ = fmt.Fprintln(c.ErrOrStderr(), wrong)
+		_, _ = fmt.Fprintln(c.ErrOrStderr(), command.PrintableLines(wrong.Error()))
 		return nil, command.Exit(command.ExitFailed)
 	}
 	if err != nil {
 		return nil, err
 	}
-	for _, w := range loaded.Warnings {
-		_, _ = fmt.Fprintln(c.ErrOrStderr(), w)
-	}
+	f.warn(c, loaded)
 	return loaded, nil
 }
 
 func (f *templateFile) read(c *cobra.Command, path string) (*file.File, error) {
+	if err := command.FromEnv(c, remote.EnvPrefix); err != nil {
+		return nil, err
+	}
 	if path != "-" {
 		return file.Load(path, f.options)
 	}
@@ -63,19 +62,70 @@ func (f *templateFile) read(c *cobra.Command, path string) (*file.File, error) {
 
 func templatesValidate() *cobra.Command {
 	var f templateFile
-	c := &cobra.Command{
-		Use: "validate FILE", Short: "Check a template file and tell all that is wrong with it",
-		RunE: func(c *cobra.Command, args []string) error {
-			loaded, err := f.load(c, args[0])
-			if err != nil {
-				return err
-			}
-			_, err = fmt.Fprintf(c.OutOrStdout(), "%s: %s, %s\n", args[0], command.Plural(len(loaded.Templates), "template"), command.Plural(len(loaded.Warnings), "warning"))
-			return err
-		},
-	}
+	c := &cobra.Command{Use: "validate FILE", Short: "Check a template file and tell all that is wrong with it"}
 	f.add(c)
+	output := command.AddOutput(c)
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if output.JSON() {
+			return f.validateJSON(c, args[0])
+		}
+		loaded, err := f.load(c, args[0])
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(c.OutOrStdout(), "%s: %s, %s\n", args[0], command.Plural(len(loaded.Templates), "template"), command.Plural(len(loaded.Warnings), "warning"))
+		return err
+	}
 	return c
+}
+
+// finding is one thing that is wrong with a file, for editors. Line and Column count
+// from 1; 0: it is about the whole file.
+type finding struct {
+	File    string `json:"file"`
+	Line    int    `json:"line"`
+	Column  int    `json:"column"`
+	Message string `json:"message"`
+}
+
+// validateJSON prints an array of what is wrong, which is empty where nothing is.
+func (f *templateFile) validateJSON(c *cobra.Command, path string) error {
+	loaded, err := f.read(c, path)
+	var wrong *file.Error
+	if err != nil && !errors.As(err, &wrong) {
+		return err
+	}
+	if wrong == nil {
+		f.warn(c, loaded)
+		return command.WriteJSON(c.OutOrStdout(), []finding{})
+	}
+	if err := command.WriteJSON(c.OutOrStdout(), findings(wrong)); err != nil {
+		return err
+	}
+	return command.Exit(command.ExitFailed)
+}
+
+// findings are all that are told, those in the variants of a family among them.
+func findings(wrong *file.Error) (all []finding) {
+	for _, p := range wrong.Problems {
+		all = append(all, finding{wrong.File, p.Line, p.Column, p.String()})
+		for _, s := range p.Samples {
+			for _, sp := range s.Problems {
+				all = append(all, finding{wrong.File, sp.Line, sp.Column, s.Bindings + ": " + sp.String()})
+			}
+		}
+	}
+	if wrong.Dropped > 0 {
+		all = append(all, finding{File: wrong.File, Message: fmt.Sprintf("and %d more problems", wrong.Dropped)})
+	}
+	return all
+}
+
+// warn writes a file's warnings to standard error.
+func (f *templateFile) warn(c *cobra.Command, loaded *file.File) {
+	for _, w := range loaded.Warnings {
+		_, _ = fmt.Fprintln(c.ErrOrStderr(), command.Printable(w.String()))
+	}
 }
 
 func templatesRender() *cobra.Command {

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"time"
@@ -84,8 +85,8 @@ func checkToken(c *cobra.Command, spec client.TokenSpec, expires time.Duration) 
 		return command.Usage(c, "--role is for --kind api alone")
 	case kind == "api" && !slices.Contains(roles, spec.Role):
 		return command.Usage(c, "--role is %q: %s is needed", spec.Role, command.Choice(roles...))
-	case expires < 0 || expires > 0 && expires < time.Second:
-		return command.Usage(c, "--expires is %s: a second or more is needed", expires)
+	case expires < 0 || expires > 0 && expires < time.Second || expires > client.MaxTokenLifetime:
+		return command.Usage(c, "--expires is %s: 1s to %s is allowed", expires, client.MaxTokenLifetime)
 	}
 	return nil
 }
@@ -93,25 +94,26 @@ func checkToken(c *cobra.Command, spec client.TokenSpec, expires time.Duration) 
 func tokensList() *cobra.Command {
 	c := &cobra.Command{Use: "list", Short: "List the tokens, without their secrets", Args: command.Args(0, 0, "")}
 	output := command.AddOutput(c)
-	c.RunE = func(c *cobra.Command, _ []string) error {
-		r, err := remote.Connect(c)
-		if err != nil {
-			return err
-		}
-		list, err := r.Tokens(c.Context())
-		if err != nil {
-			return r.Explain(c, "token", "", err)
-		}
-		if output.JSON() {
-			return command.WriteJSON(c.OutOrStdout(), remote.PageOf(list, ""))
-		}
-		rows := make([][]string, len(list))
-		for i, t := range list {
-			rows[i] = []string{t.ID, t.Prefix + "…", t.Kind, t.Role, t.API, t.Name, command.Age(t.CreatedAt), status(t)}
-		}
-		return command.Table(c.OutOrStdout(), []string{"ID", "TOKEN", "KIND", "ROLE", "API", "NAME", "AGE", "STATUS"}, rows)
-	}
+	c.RunE = func(c *cobra.Command, _ []string) error { return tokenList.Print(c, output) }
 	return c
+}
+
+var tokenList = remote.List[client.Token]{
+	Kind: "token",
+	Read: func(ctx context.Context, h *remote.Hub) ([]client.Token, string, error) {
+		list, err := h.Tokens(ctx)
+		return list, "", err
+	},
+	Columns: []remote.Column[client.Token]{
+		{Head: "ID", Cell: func(t client.Token) string { return t.ID }},
+		{Head: "TOKEN", Cell: func(t client.Token) string { return t.Prefix + "…" }},
+		{Head: "KIND", Cell: func(t client.Token) string { return t.Kind }},
+		{Head: "ROLE", Cell: func(t client.Token) string { return t.Role }},
+		{Head: "API", Cell: func(t client.Token) string { return t.API }},
+		{Head: "NAME", Cell: func(t client.Token) string { return t.Name }},
+		{Head: "AGE", Cell: func(t client.Token) string { return command.Age(t.CreatedAt) }},
+		{Head: "STATUS", Cell: status},
+	},
 }
 
 func status(t client.Token) string {
@@ -127,22 +129,22 @@ func status(t client.Token) string {
 }
 
 func tokensRevoke() *cobra.Command {
-	return &cobra.Command{
-		Use: "revoke ID...", Short: "Revoke tokens, by the ids that list shows", Args: command.Args(1, -1, "a token's id"),
-		RunE: func(c *cobra.Command, args []string) error {
-			r, err := remote.Connect(c)
-			if err != nil {
-				return err
-			}
-			for _, id := range args {
-				if err := r.RevokeToken(c.Context(), id); err != nil {
-					return r.Explain(c, "token", id, err)
-				}
-				if _, err := fmt.Fprintln(c.OutOrStdout(), id, "revoked"); err != nil {
-					return err
-				}
-			}
-			return nil
-		},
+	c := &cobra.Command{Use: "revoke ID...", Short: "Revoke tokens, by the ids that list shows", Args: command.Args(1, -1, "a token's id")}
+	output := command.AddOutput(c)
+	c.RunE = func(c *cobra.Command, args []string) error {
+		return remote.Deeds[revokedToken]{
+			Kind: "token",
+			Do: func(ctx context.Context, h *remote.Hub, id string) (revokedToken, error) {
+				return revokedToken{id, "revoked"}, h.RevokeToken(ctx, id)
+			},
+			Say: func(id string, _ revokedToken) string { return id + " revoked" },
+		}.Run(c, output, args)
 	}
+	return c
+}
+
+// revokedToken is what JSON tells of one.
+type revokedToken struct {
+	ID     string `json:"id"`
+	Status string `json:"status"`
 }

@@ -30,6 +30,9 @@ func TestMain(m *testing.M) {
 	if len(os.Args) == 2 && os.Args[1] == RunnerArgument {
 		os.Exit(runner.Main(nil, os.Environ(), os.Stderr))
 	}
+	if len(os.Args) == 2 && os.Args[1] == hangingArgument {
+		os.Exit(hanging())
+	}
 	os.Exit(m.Run())
 }
 
@@ -170,17 +173,34 @@ func TestAnInterruptCleansUp(t *testing.T) {
 	require.True(t, strings.HasSuffix(out.String(), "demo: 0 of 1 jobs succeeded\n"), out)
 }
 
-func TestATimeoutSaysWhatItWaitedFor(t *testing.T) {
+// Whatever is under way when the demo is ended fails for that, and no jobs is no result.
+func TestAnInterruptBeforeTheJobsIsNoFailure(t *testing.T) {
+	for _, at := range []string{"demo: backend process", "demo: hub at "} {
+		alone(t)
+		ctx, cancel := context.WithCancelCause(t.Context())
+		defer cancel(nil)
+		out := &output{}
+		out.then = func(all string) {
+			if strings.Contains(all, at) {
+				cancel(errors.New("enough"))
+			}
+		}
+		require.EqualError(t, Run(ctx, Config{Backend: BackendProcess, Jobs: 1, Out: out}), "enough")
+		require.NotContains(t, out.String(), "succeeded")
+	}
+}
+
+func TestATimeoutIsTheReason(t *testing.T) {
 	alone(t)
 	change(t, 0, func(run *string) { *run = "sleep 600" })
-	err := Run(t.Context(), Config{Backend: BackendProcess, Jobs: 1, Out: &output{}, Timeout: 8 * time.Second})
-	require.ErrorContains(t, err, "job greet: still ")
-	require.ErrorContains(t, err, "not done after 8s")
+	err := Run(t.Context(), Config{Backend: BackendProcess, Jobs: 1, Out: &output{}, Timeout: time.Second})
+	require.ErrorContains(t, err, "not done after 1s")
 }
 
 func TestAReaderThatIsGoneLeavesNothingBehind(t *testing.T) {
 	alone(t)
-	require.ErrorIs(t, Run(t.Context(), Config{Backend: BackendProcess, Out: brokenPipe{errors.New("broken pipe")}}), errNoReader)
+	err := Run(t.Context(), Config{Backend: BackendProcess, Out: brokenPipe{errors.New("broken pipe")}})
+	require.EqualError(t, err, "the output can't be written: broken pipe", "what fails then fails for that, and is told once")
 }
 
 func TestUsage(t *testing.T) {
@@ -197,8 +217,10 @@ func TestAutoWithoutAnEngineSaysWhy(t *testing.T) {
 	require.NoError(t, Run(t.Context(), Config{Jobs: 1, Out: out}))
 	require.Regexp(t, `(?m)^demo: backend process: no Docker engine answers: .*no-engine\.sock.*$`, out.String())
 
-	err := Run(t.Context(), Config{Jobs: 1, Backend: BackendDocker, Out: &output{}})
+	out = &output{}
+	err := Run(t.Context(), Config{Jobs: 1, Backend: BackendDocker, Out: out})
 	require.ErrorContains(t, err, "no Docker engine answers", "what was asked for is not replaced")
+	require.NotContains(t, out.String(), "succeeded", "nothing was submitted")
 }
 
 func TestAutoWithoutTheImageSaysWhy(t *testing.T) {

@@ -13,7 +13,9 @@ import (
 	"github.com/slipway-ci/slipway/backend"
 	"github.com/slipway-ci/slipway/hub"
 	"github.com/slipway-ci/slipway/hub/queue"
+	"github.com/slipway-ci/slipway/hub/queue/plane"
 	"github.com/slipway-ci/slipway/internal/program"
+	"github.com/slipway-ci/slipway/internal/signals"
 	"github.com/slipway-ci/slipway/provisioner"
 )
 
@@ -30,21 +32,27 @@ func Run(ctx context.Context, config Config) (err error) {
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, config.Timeout, fmt.Errorf("not done after %s", config.Timeout))
 	defer cancel()
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
 	dir, err := os.MkdirTemp("", "slipway-demo-")
 	if err != nil {
 		return fmt.Errorf("make folder: %w", err)
 	}
+	signals.Leaving(ctx, func() string { return leftBehind(dir, "", "") })
+	defer signals.Leaving(ctx, nil)
 	show := newShow(config)
-	show.broken = cancel // nobody reads any more
+	show.broken = fail // nobody reads any more
 	d := &demo{config: config, dir: dir, show: show}
-	err = d.run(ctx)
-	err = errors.Join(err, d.clean(ctx), show.close())
-	if err != nil {
+	err = errors.Join(d.run(ctx), d.clean(ctx))
+	unwritten := show.close()
+	if d.submitted {
 		show.say("%d of %d jobs succeeded", d.succeeded, config.Jobs)
+		unwritten = show.err()
+	}
+	if errors.Is(err, errNoReader) { // it has ended the rest, and is told as the reason
 		return err
 	}
-	show.say("%d of %d jobs succeeded", d.succeeded, config.Jobs)
-	return show.err()
+	return errors.Join(err, unwritten)
 }
 
 // demo is one run.
@@ -62,12 +70,21 @@ type demo struct {
 	hubDone, loopDone chan error
 	stopHub, stopLoop context.CancelFunc
 
+	submitted bool // all of the jobs
 	succeeded int
+}
+
+// because is err, or why ctx has ended: what fails then fails for that.
+func because(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
 }
 
 func (d *demo) run(ctx context.Context) error {
 	if err := d.open(ctx); err != nil {
-		return err
+		return because(ctx, err)
 	}
 	d.start(ctx)
 	watched, stop := context.WithCancelCause(ctx)
@@ -88,8 +105,9 @@ func (d *demo) run(ctx context.Context) error {
 	}
 	jobs, err := d.submit(watched)
 	if err != nil {
-		return err
+		return because(watched, err)
 	}
+	d.submitted = true
 	return d.follow(watched, jobs)
 }
 
@@ -116,7 +134,7 @@ func (d *demo) open(ctx context.Context) error {
 	if d.hub, err = hub.Open(ctx, hubConfig); err != nil {
 		return err
 	}
-	plane, err := d.hub.Queue().ControlPlane(ctx, queue.ControlPlaneConfig{
+	plane, err := plane.New(ctx, d.hub.Queue(), plane.Config{
 		Name: "demo", RunnerURL: d.site.url(d.hub), ProviderKind: d.site.kind, PollMaxDuration: time.Minute,
 	})
 	if err != nil {
@@ -127,6 +145,8 @@ func (d *demo) open(ctx context.Context) error {
 		return err
 	}
 	d.config.owned(identity.ID)
+	left := d.site.left
+	signals.Leaving(ctx, func() string { return left(identity.ID) })
 	if d.backend, d.closeBackend, err = d.site.open(identity.ID); err != nil {
 		return err
 	}

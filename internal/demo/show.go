@@ -15,8 +15,8 @@ import (
 type show struct {
 	out    io.Writer
 	screen Screen
-	// broken is called when nothing can be written any more.
-	broken func()
+	// broken is called, with the reason, when nothing can be written any more.
+	broken func(error)
 
 	mu      sync.Mutex
 	rows    []row
@@ -39,7 +39,7 @@ type row struct {
 }
 
 func newShow(config Config) *show {
-	s := &show{out: config.Out, screen: config.Screen, broken: func() {}, stop: make(chan struct{})}
+	s := &show{out: config.Out, screen: config.Screen, broken: func(error) {}, stop: make(chan struct{})}
 	if s.screen != nil {
 		s.done.Go(s.animate)
 	}
@@ -126,7 +126,7 @@ func (s *show) write(text string) {
 	}
 	if _, err := io.WriteString(s.out, text); err != nil {
 		s.failed = fmt.Errorf("%w: %w", errNoReader, err)
-		s.broken()
+		s.broken(s.failed)
 	}
 }
 

@@ -115,7 +115,7 @@ func (b brokenPipe) Write([]byte) (int, error) { return 0, b.error }
 func TestAReaderThatIsGoneEndsIt(t *testing.T) {
 	s := newShow(Config{Out: brokenPipe{errors.New("broken pipe")}})
 	ended := 0
-	s.broken = func() { ended++ }
+	s.broken = func(error) { ended++ }
 	s.say("x")
 	s.say("y")
 	require.Equal(t, 1, ended)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"path/filepath"
 	"runtime"
 	"time"
 
@@ -36,6 +35,8 @@ type site struct {
 	open func(owner string) (b backend.Backend, close func() error, err error)
 	// url is where the runners reach the hub.
 	url func(h *hub.Hub) string
+	// left says what stays of it when there is no clean-up, and how to clear it away.
+	left func(owner string) string
 }
 
 // chooser finds the site.
@@ -67,10 +68,11 @@ func (c *chooser) choose(ctx context.Context) (*site, error) {
 func (c *chooser) process(why string) *site {
 	return &site{
 		kind: BackendProcess, why: why,
-		url: (*hub.Hub).URL,
+		url:  (*hub.Hub).URL,
+		left: func(string) string { return leftAsProcesses(c.dir) },
 		open: func(owner string) (backend.Backend, func() error, error) {
 			b, err := process.New(process.Config{
-				Owner: owner, Dir: filepath.Join(c.dir, "runners"), Runner: []string{c.programs.Self, RunnerArgument},
+				Owner: owner, Dir: runnersDir(c.dir), Runner: []string{c.programs.Self, RunnerArgument},
 				Logger: c.config.Logger.Named("process"),
 			})
 			return b, func() error { return nil }, err
@@ -81,7 +83,7 @@ func (c *chooser) process(why string) *site {
 // docker runs the runners in containers on the engine's default network, from
 // where they reach the hub at the network's gateway: an address of this machine.
 func (c *chooser) docker(ctx context.Context, auto bool) (*site, error) {
-	s := &site{kind: BackendDocker}
+	s := &site{kind: BackendDocker, left: func(owner string) string { return leftOnDocker(c.dir, owner) }}
 	s.open = func(owner string) (backend.Backend, func() error, error) {
 		b, err := docker.New(docker.Config{
 			Owner: owner, Network: BridgeNetwork, Runner: c.programs.Find, Logger: c.config.Logger,

@@ -167,10 +167,10 @@ func (j *jobs) submit(n int, script string) {
 }
 
 // all are the jobs as they are now.
-func (j *jobs) all() []client.Job {
+func (j *jobs) all() []client.JobSummary {
 	t := j.site.t
 	t.Helper()
-	var all []client.Job
+	var all []client.JobSummary
 	for cursor := ""; ; {
 		page, next, err := j.site.client().Jobs(t.Context(), client.Filter{Cursor: cursor, Limit: 500})
 		require.NoError(t, err)

@@ -13,7 +13,12 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"syscall"
+	"time"
 )
+
+// buildGrace is how long a build that is broken off has to end.
+const buildGrace = 5 * time.Second
 
 // machines are the ELF names of the architectures that a runner can be built for.
 var machines = map[string]elf.Machine{
@@ -77,7 +82,12 @@ func (f *Finder) look(ctx context.Context, arch string) (string, error) {
 	out := filepath.Join(f.Dir, RunnerName+"-"+arch)
 	build := exec.CommandContext(ctx, goTool, "build", "-trimpath", "-o", out, "./cmd/"+RunnerName)
 	build.Dir = source
-	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch)
+	// What it leaves when it is killed goes with Dir.
+	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch, "GOTMPDIR="+f.Dir)
+	// An interrupt of all of its processes: it takes its compilers with it.
+	build.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	build.Cancel = func() error { return syscall.Kill(-build.Process.Pid, syscall.SIGINT) }
+	build.WaitDelay = buildGrace
 	if text, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build slipway-runner: %w: %s", err, strings.TrimSpace(string(text)))
 	}

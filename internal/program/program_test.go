@@ -2,13 +2,19 @@ package program
 
 import (
 	"bytes"
+	"context"
 	"debug/elf"
 	"encoding/binary"
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -63,8 +69,39 @@ func TestWhereTheRunnerProgramIsFound(t *testing.T) {
 
 	_, err = p.Find(t.Context(), "windows", "amd64")
 	require.ErrorIs(t, err, fs.ErrNotExist)
-	t.Setenv("PATH", dir) // no go
+	t.Setenv("PATH", t.TempDir()) // no go
 	_, err = p.Find(t.Context(), "linux", "s390x")
 	require.ErrorIs(t, err, fs.ErrNotExist)
 	require.ErrorContains(t, err, "put slipway-runner beside slipway")
+}
+
+// A build that is broken off takes its compilers with it, and its files.
+func TestABuildThatIsBrokenOffLeavesNothing(t *testing.T) {
+	bin, dir := t.TempDir(), t.TempDir()
+	t.Setenv("TMPDIR", t.TempDir())
+	compiler := filepath.Join(bin, "pid")
+	script := "#!/bin/sh\nwork=$(mktemp -d \"${GOTMPDIR:-$TMPDIR}/go-buildXXXXXX\")\ntrap 'rm -r \"$work\"; exit 1' INT\n" +
+		"sh -c 'echo $$ >" + compiler + ".new; mv " + compiler + ".new " + compiler + "; exec sleep 600'\n"
+	require.NoError(t, os.WriteFile(filepath.Join(bin, "go"), []byte(script), 0o700))
+	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	built := make(chan error, 1)
+	go func() {
+		_, err := (&Finder{Dir: dir, Self: filepath.Join(bin, "slipway"), Say: t.Logf}).Find(ctx, "linux", "s390x")
+		built <- err
+	}()
+	var pid int
+	require.Eventually(t, func() bool {
+		text, err := os.ReadFile(compiler)
+		pid, _ = strconv.Atoi(strings.TrimSpace(string(text)))
+		return err == nil
+	}, 20*time.Second, 5*time.Millisecond)
+	work, err := filepath.Glob(filepath.Join(dir, "go-build*"))
+	require.NoError(t, err)
+	require.Len(t, work, 1, "it works in the folder that is deleted in the end")
+	cancel()
+	require.Error(t, <-built)
+	require.NoDirExists(t, work[0], "it was asked to end, and not killed")
+	require.Eventually(t, func() bool { return errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) }, 20*time.Second, 5*time.Millisecond, "a compiler runs on")
 }

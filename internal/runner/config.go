@@ -68,18 +68,22 @@ func configFrom(env []string) (Config, error) {
 	if c.Token, err = credential(vars); err != nil {
 		return Config{}, err
 	}
+	if vars[envLabels] == "" {
+		return Config{}, usage(envLabels, "not set")
+	}
 	if c.Labels, err = template.Canonical(strings.Split(vars[envLabels], ",")); err != nil {
 		return Config{}, usage(envLabels, err.Error())
 	}
 	if len(c.ProviderKind) > 64 {
 		return Config{}, usage(envProvider, "at most 64 characters are allowed")
 	}
-	if vars[envPoll] == "0" {
-		c.PollDuration = -1
-	} else if c.PollDuration, err = duration(vars, envPoll, time.Millisecond); err != nil {
+	if c.PollDuration, err = duration(vars, envPoll, time.Millisecond, 0); err != nil {
 		return Config{}, err
 	}
-	if c.Lifetime, err = duration(vars, envLifetime, time.Second); err != nil {
+	if vars[envPoll] != "" && c.PollDuration == 0 {
+		c.PollDuration = -1 // as long as it lives
+	}
+	if c.Lifetime, err = duration(vars, envLifetime, time.Second, 1); err != nil {
 		return Config{}, err
 	}
 	return c, nil
@@ -133,15 +137,15 @@ func credential(vars map[string]string) (tokens.Token, error) {
 	}
 }
 
-// duration reads a positive whole number of units; 0 where it is not set.
-func duration(vars map[string]string, name string, unit time.Duration) (time.Duration, error) {
+// duration reads a whole number of units, least or more; 0 where it is not set.
+func duration(vars map[string]string, name string, unit time.Duration, least int64) (time.Duration, error) {
 	text := vars[name]
 	if text == "" {
 		return 0, nil
 	}
 	n, err := strconv.ParseInt(text, 10, 32)
-	if err != nil || n < 1 {
-		return 0, usage(name, fmt.Sprintf("%q is no whole number of 1 or more", text))
+	if err != nil || n < least {
+		return 0, usage(name, fmt.Sprintf("%q is no whole number of %d or more", text, least))
 	}
 	return time.Duration(n) * unit, nil
 }

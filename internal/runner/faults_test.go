@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -132,18 +135,31 @@ func TestLogNeverTaken(t *testing.T) {
 	require.Positive(t, res.LogBytes, "there was a log, even though nobody has it")
 }
 
+// The hub takes the log again once the job has gone on without it, and the job says
+// its last word once there is room for it.
 func TestLogTakenAgain(t *testing.T) {
 	t.Parallel()
-	h := newHub(t, script("head -c 8000000 /dev/zero | tr '\\0' x", "echo over; sleep 4", "echo end"))
+	past, taken := filepath.Join(t.TempDir(), "past"), filepath.Join(t.TempDir(), "taken")
+	h := newHub(t, script("head -c 8000000 /dev/zero | tr '\\0' x", "echo over; touch "+past, "while ! test -e "+taken+"; do sleep 0.1; done; echo end"))
+	var accepted atomic.Int64
 	h.on = func(w http.ResponseWriter, r *http.Request) bool {
-		if r.URL.Path == "api/v1/runner/log" && h.count(r.URL.Path) < 6 {
+		if r.URL.Path != "api/v1/runner/log" {
+			return false
+		}
+		if _, err := os.Stat(past); err != nil {
 			refuse(w, 500, "server-error", nil)
 			return true
+		}
+		if accepted.Add(1) == 2 { // the runner has seen that the first one was
+			if err := os.WriteFile(taken, nil, 0o600); err != nil {
+				t.Error(err)
+			}
 		}
 		return false
 	}
 	require.Equal(t, "succeeded", launch(t, h).ok(h).Outcome)
-	require.Regexp(t, `(?s)^x+\n\[slipway: \d+ bytes of the log are missing here\]\n.*end\n$`, h.logged())
+	log := h.logged()
+	require.True(t, regexp.MustCompile(`(?s)^x+\n\[slipway: \d+ bytes of the log are missing here\]\n.*end\n$`).MatchString(log), "%d bytes, the last %q", len(log), log[max(len(log)-200, 0):])
 }
 
 func TestStorageFullAndGap(t *testing.T) {

@@ -21,6 +21,7 @@ import (
 	"github.com/slipway-ci/slipway/hub/queue/shipfoxapi"
 	"github.com/slipway-ci/slipway/hub/runnerapi"
 	"github.com/slipway-ci/slipway/hub/store"
+	"github.com/slipway-ci/slipway/hub/store/storetest"
 )
 
 // realHub is the hub itself, so that the fake one can't be wrong unnoticed.
@@ -33,7 +34,7 @@ type realHub struct {
 
 func newRealHub(t *testing.T) *realHub {
 	t.Helper()
-	dir := t.TempDir()
+	dir := storetest.Dir(t)
 	db, err := store.Open(t.Context(), store.Config{Dir: dir})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, db.Close()) })
@@ -107,7 +108,7 @@ func TestCancelThroughTheHub(t *testing.T) {
 	require.Eventually(t, func() bool {
 		job, err = h.client.Job(ctx, job.ID)
 		return err == nil && job.Status == "running"
-	}, 10*time.Second, 10*time.Millisecond)
+	}, 30*time.Second, 10*time.Millisecond)
 	_, err = h.client.Cancel(ctx, job.ID)
 	require.NoError(t, err)
 	job, err = h.client.Wait(ctx, job.ID)

@@ -5,13 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/slipway-ci/slipway/internal/signals"
 	"github.com/slipway-ci/slipway/tokens"
 )
 
@@ -48,7 +46,7 @@ func program(args, env []string, stderr io.Writer, adjust func(*Config)) int {
 	}
 	config.Logger = hclog.New(&hclog.LoggerOptions{Name: "runner", Output: stderr, Level: hclog.Info})
 	adjust(&config)
-	ctx, stop := stoppable()
+	ctx, stop := stoppable(stderr)
 	defer stop()
 	if err := Run(ctx, config); err != nil {
 		return fail(stderr, err)
@@ -56,31 +54,17 @@ func program(args, env []string, stderr io.Writer, adjust func(*Config)) int {
 	return ExitDone
 }
 
-// stoppable ends its context on the first signal, and the process on the second.
-func stoppable() (context.Context, func()) {
-	ctx, cancel := context.WithCancelCause(context.Background())
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	done := make(chan struct{})
-	go func() {
-		select {
-		case <-signals:
-			cancel(ErrStopped)
-		case <-done:
-			return
-		}
-		select {
-		case <-signals:
-			killDescendants(0)
-			os.Exit(ExitFailed)
-		case <-done:
-		}
-	}()
-	return ctx, func() {
-		signal.Stop(signals)
-		close(done)
-		cancel(nil)
-	}
+// stoppable ends its context on the first signal, and the process on the second,
+// with all that the job has started.
+func stoppable(stderr io.Writer) (context.Context, func()) {
+	interruptible, restore := signals.Interruptible(stderr)
+	signals.Leaving(interruptible, func() string {
+		killDescendants(0)
+		return ""
+	})
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(interruptible))
+	context.AfterFunc(interruptible, func() { cancel(ErrStopped) })
+	return ctx, restore
 }
 
 // fail prints one line.

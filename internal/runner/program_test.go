@@ -137,5 +137,5 @@ func gone(t *testing.T, pid string) {
 	require.Eventually(t, func() bool {
 		_, err := os.Stat("/proc/" + strings.TrimSpace(pid))
 		return os.IsNotExist(err)
-	}, 5*time.Second, 10*time.Millisecond, "process %s goes on", pid)
+	}, 30*time.Second, 10*time.Millisecond, "process %s goes on", pid)
 }

@@ -167,6 +167,23 @@ func TestPollDurationZeroIsTheLifetime(t *testing.T) {
 	require.Equal(t, 2*time.Hour, c.withDefaults().PollDuration)
 }
 
+func TestWhatIsWrongWithASettingIsSaid(t *testing.T) {
+	t.Parallel()
+	for setting, want := range map[string]string{
+		envLabels + "=":    envLabels + ": not set",
+		envLabels + "=a b": envLabels + `: label "a b"`,
+		envPoll + "=-1":    envPoll + `: "-1" is no whole number of 0 or more`,
+		envPoll + "=1.5":   envPoll + `: "1.5" is no whole number of 0 or more`,
+		envLifetime + "=0": envLifetime + `: "0" is no whole number of 1 or more`,
+	} {
+		_, err := configFrom([]string{
+			envURL + "=http://127.0.0.1:1", envLabels + "=linux", envRegistration + "=" + tokens.New(tokens.ManualRegistration).Reveal(), setting,
+		})
+		require.ErrorIs(t, err, ErrUsage)
+		require.ErrorContains(t, err, want)
+	}
+}
+
 func TestRegistrationRefused(t *testing.T) {
 	t.Parallel()
 	h := newHub(t, nil)

@@ -120,7 +120,7 @@ func (m *maker) people() (list []Credential) {
 		spec.Lifetime = time.Millisecond
 		brief, secret, err := m.q.CreateToken(m.ctx(), spec)
 		require.NoError(m.t, err)
-		require.Eventually(m.t, func() bool { return !brief.Good(time.Now()) }, 5*time.Second, time.Millisecond)
+		require.Eventually(m.t, func() bool { return !brief.Good(time.Now()) }, 30*time.Second, time.Millisecond)
 		list = append(list, Bearer("expired "+name, spec.Kind, false, secret.Reveal()))
 	}
 	return list

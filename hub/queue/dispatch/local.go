@@ -28,9 +28,10 @@ func (d *Dispatcher) LocalProvisioner(ctx context.Context, name string) (ledger.
 }
 
 // dropUntold takes back what was promised to a loop of this process in an earlier
-// life, and not minted for: that loop has forgotten it.
+// life, and not minted for: that loop has forgotten it, and would leave other jobs
+// without the slots that it offered for these.
 func dropUntold(t *ledger.Tx, p ledger.Provisioner) error {
-	ids, err := store.All(t.Tx, store.Value[string], `SELECT id FROM reservations WHERE provisioner_id = ? AND kind = 'launch' AND minted = 0`, p.ID)
+	ids, err := store.All(t.Tx, store.Value[string], `SELECT id FROM reservations WHERE provisioner_id = ? AND kind = 'launch' AND granted - released > minted`, p.ID)
 	if err != nil {
 		return err
 	}

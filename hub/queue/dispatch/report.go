@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/slipway-ci/slipway/hub/queue/ledger"
@@ -115,6 +116,22 @@ func linkReservation(t *ledger.Tx, p ledger.Provisioner, r ledger.Runner, reserv
 	return r, err
 }
 
+// reasonNoRoom is the word of a loop for a launch that found no room.
+const reasonNoRoom = "exhausted"
+
+// why says why a runner ended, for the jobs that it was meant for.
+func (e RunnerEvent) why() string {
+	word, _, _ := strings.Cut(e.Reason, ":")
+	switch {
+	case e.State == ledger.RunnerFailed && word == reasonNoRoom:
+		return "no room for its runner"
+	case word == "":
+		return "runner " + string(e.State)
+	default:
+		return "runner " + string(e.State) + ": " + word
+	}
+}
+
 // runnerEnded gives back what a runner that has ended held: its unit if it never
 // registered, and the job that it never claimed. A job that runs hangs on its
 // lease; only one that was to be cancelled anyway, or whose runner an operator
@@ -125,7 +142,7 @@ func runnerEnded(t *ledger.Tx, r ledger.Runner, event RunnerEvent) (released boo
 			return false, err
 		}
 	}
-	if err := t.RequeueOf(r.ID, "runner "+string(event.State)); err != nil {
+	if err := t.RequeueOf(r.ID, event.why()); err != nil {
 		return released, err
 	}
 	running, err := t.JobsWhere(`runner_id = ? AND state = 'running' AND (cancel_requested_at IS NOT NULL OR ? <> '')`, r.ID, r.Ending())

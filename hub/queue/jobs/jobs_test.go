@@ -79,6 +79,26 @@ func TestWhatSubmitRefuses(t *testing.T) {
 	require.Empty(t, jobs)
 }
 
+// Why: 500 jobs with long scripts are 131 MB, to print a line of each.
+func TestAListLeavesOutWhatJobsRun(t *testing.T) {
+	w := queuetest.New(t)
+	script, err := w.Submit(t.Context(), queue.JobSpec{Labels: []string{"a"}, Run: "true", Env: map[string]string{"A": "1"}})
+	require.NoError(t, err)
+	require.Equal(t, "true", script.Run)
+	command, err := w.Submit(t.Context(), queue.JobSpec{Labels: []string{"a"}, Command: []string{"true"}})
+	require.NoError(t, err)
+	listed, _, err := w.Jobs(t.Context(), queue.JobFilter{})
+	require.NoError(t, err)
+	whole := []queue.Job{command, script}
+	for i := range whole {
+		shown, err := w.Job(t.Context(), whole[i].ID)
+		require.NoError(t, err)
+		require.Equal(t, whole[i], shown)
+		whole[i].Run, whole[i].Command, whole[i].EnvNames = "", nil, nil
+	}
+	require.Equal(t, whole, listed)
+}
+
 func TestJobsAreListedInPages(t *testing.T) {
 	w := queuetest.New(t)
 	var ids []string

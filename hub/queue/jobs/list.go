@@ -25,7 +25,7 @@ type Filter struct {
 	States []ledger.State
 	// Labels that the jobs must ask for, canonical; jobs may ask for more.
 	Labels []string
-	// Name is a part of the jobs' names, in any case.
+	// Name is a part of the jobs' names; A to Z in any case.
 	Name string
 	// Cursor is what the last list returned; empty: from the newest on.
 	Cursor string
@@ -33,7 +33,8 @@ type Filter struct {
 	Limit int
 }
 
-// Jobs lists jobs, the newest first. next is the cursor for what follows, empty
+// Jobs lists jobs, the newest first, without what they run and the names of their
+// variables: those may be long. next is the cursor for what follows, empty
 // at the end. A bad cursor is an InvalidError.
 func (j *Jobs) Jobs(ctx context.Context, filter Filter) (jobs []ledger.Job, next string, err error) {
 	limit := min(max(filter.Limit, 0), 500)

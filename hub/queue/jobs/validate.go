@@ -66,7 +66,7 @@ func (s Spec) normal(timeout time.Duration) (Spec, error) {
 
 func checkWork(s Spec) error {
 	if (s.Run == "") == (len(s.Command) == 0) {
-		return ledger.Invalid("run", "and command: one of the two is needed, not both")
+		return ledger.Invalid("run", "or command is needed: one of the two, not both")
 	}
 	if len(s.Run) > MaxScriptBytes {
 		return ledger.Invalid("run", "is %d bytes: at most %d are allowed", len(s.Run), MaxScriptBytes)

@@ -39,7 +39,7 @@ type Job struct {
 	Name string // for people
 	// Labels are what its runner must have, canonical.
 	Labels []string
-	// Run is a script for sh -e; or Command an argv.
+	// Run is a script for sh -e; or Command an argv. Lists leave out both, and EnvNames.
 	Run     string
 	Command []string // see Run
 	// EnvNames are the names in JobSpec.Env, sorted; the values are not told.

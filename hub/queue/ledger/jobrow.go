@@ -8,12 +8,22 @@ import (
 	"github.com/slipway-ci/slipway/hub/store"
 )
 
-const jobQuery = `SELECT seq, id, name, label_set, run, command, env_names, timeout, retries, state, reason, attempt,
+// wholeJob are the columns of what a job runs, which may be long, and plainJob what
+// stands for them where nobody asks for that.
+const (
+	wholeJob = `run, command, env_names`
+	plainJob = `'', 'null', 'null'`
+)
+
+// jobQuery finds jobs, with one of those.
+func jobQuery(work string) string {
+	return `SELECT seq, id, name, label_set, ` + work + `, timeout, retries, state, reason, attempt,
 	exit_code, log_bytes, coalesce(reservation_id, ''), coalesce(runner_id, ''), coalesce(lease_id, ''),
 	created_at, queued_at, started_at, finished_at, cancel_requested_at, coalesce(
 		(SELECT provider_runner_id FROM runners r WHERE r.id = jobs.runner_id),
 		(SELECT e.runner FROM job_events e WHERE jobs.runner_id IS NOT NULL AND e.job_id = jobs.id AND e.runner <> '' ORDER BY e.seq DESC LIMIT 1), '')
 	FROM jobs WHERE `
+}
 
 func scanJob(r store.Row) (Job, error) {
 	var (
@@ -40,19 +50,20 @@ func scanJob(r store.Row) (Job, error) {
 	return j, nil
 }
 
-// JobsWhere finds jobs; ORDER BY and LIMIT may follow the condition.
+// JobsWhere finds jobs, without Run, Command and EnvNames; ORDER BY and LIMIT may
+// follow the condition.
 func (t *Tx) JobsWhere(where string, args ...any) ([]Job, error) {
-	return store.All(t.Tx, scanJob, jobQuery+where, args...)
+	return store.All(t.Tx, scanJob, jobQuery(plainJob)+where, args...)
 }
 
 // JobWhere finds the first of them.
 func (t *Tx) JobWhere(where string, args ...any) (Job, bool, error) {
-	return store.One(t.Tx, scanJob, jobQuery+where, args...)
+	return store.One(t.Tx, scanJob, jobQuery(plainJob)+where, args...)
 }
 
-// Job finds a job by its id, or says ErrNotFound.
+// Job finds a job by its id, all of it, or says ErrNotFound.
 func (t *Tx) Job(id string) (Job, error) {
-	job, found, err := t.JobWhere(`id = ?`, id)
+	job, found, err := store.One(t.Tx, scanJob, jobQuery(wholeJob)+`id = ?`, id)
 	if err == nil && !found {
 		err = ErrNotFound
 	}

@@ -42,7 +42,8 @@ func (t *Tx) endUnactivated(runner string) error {
 	return t.Unwant(r, IntentActivation)
 }
 
-// DropReservation takes back a promise whose answer was lost.
+// DropReservation takes back what is left of a promise that its provisioner has
+// forgotten, or never heard of. The units that were minted stay with their runners.
 func (t *Tx) DropReservation(p Provisioner, id string) error {
 	jobs, err := t.JobsWhere(`reservation_id = ? AND state = 'reserved' AND runner_id IS NULL ORDER BY seq`, id)
 	if err != nil {
@@ -53,7 +54,10 @@ func (t *Tx) DropReservation(p Provisioner, id string) error {
 			return err
 		}
 	}
-	_, err = t.Exec(`DELETE FROM reservations WHERE id = ? AND provisioner_id = ? AND minted = 0`, id, p.ID)
+	if _, err := t.Exec(`DELETE FROM reservations WHERE id = ? AND provisioner_id = ? AND minted = 0`, id, p.ID); err != nil {
+		return err
+	}
+	_, err = t.Exec(`UPDATE reservations SET released = granted - minted WHERE id = ? AND provisioner_id = ? AND granted - released > minted`, id, p.ID)
 	return err
 }
 

@@ -10,6 +10,8 @@ import (
 	"github.com/slipway-ci/slipway/hub/queue/ledger"
 	"github.com/slipway-ci/slipway/hub/queue/plane"
 	"github.com/slipway-ci/slipway/hub/queue/queuetest"
+	"github.com/slipway-ci/slipway/hub/store"
+	"github.com/slipway-ci/slipway/hub/store/storetest"
 	"github.com/slipway-ci/slipway/provisioner"
 )
 
@@ -59,4 +61,42 @@ func TestWhatTheLastLifeWasGrantedGoesToWhoWaits(t *testing.T) {
 	activation, err := w.Assignment(t.Context(), control, 0)
 	require.NoError(t, err)
 	require.Equal(t, job.ID, w.Claimed(activation, true, "a").JobID)
+}
+
+// Why: of a batch of launches some are minted when a hub is killed. What was not must
+// not wait for the promise's end, nor take slots from other jobs until then.
+func TestTheNextLifeGetsWhatWasNotMintedOfAPromise(t *testing.T) {
+	dir := storetest.Dir(t)
+	s, err := store.Open(t.Context(), store.Config{Dir: dir})
+	require.NoError(t, err)
+	q, err := queue.New(t.Context(), queue.Config{Store: s})
+	require.NoError(t, err)
+	ad := provisioner.Advertisement{
+		MaxReservations: 10, ReservationLifetime: 10 * time.Minute,
+		Templates: []provisioner.Slots{{Template: "small", Labels: []string{"linux"}, Free: 3}},
+	}
+	for range 3 {
+		_, err := q.Submit(t.Context(), queue.JobSpec{Labels: []string{"linux"}, Run: "true"})
+		require.NoError(t, err)
+	}
+	first, err := plane.New(t.Context(), q, plane.Config{RunnerURL: "http://127.0.0.1:1"})
+	require.NoError(t, err)
+	before, err := first.Poll(t.Context(), ad)
+	require.NoError(t, err)
+	require.Equal(t, 3, before.Grants[0].Count)
+	minted, err := first.Mint(t.Context(), []provisioner.MintRequest{{Runner: ledger.NewID(), Template: "small", Reservation: before.Grants[0].Reservation, Labels: []string{"linux"}}})
+	require.NoError(t, err)
+	require.Len(t, minted, 1)
+	require.NoError(t, s.Close())
+
+	w := queuetest.Open(t, dir)
+	second, err := plane.New(t.Context(), w.Queue, plane.Config{RunnerURL: "http://127.0.0.1:1"})
+	require.NoError(t, err)
+	ad.Templates[0].Free = 2 // one is taken by the runner that was minted for
+	after, err := second.Poll(t.Context(), ad)
+	require.NoError(t, err)
+	require.Len(t, after.Grants, 1, "at once")
+	require.Equal(t, 2, after.Grants[0].Count)
+	require.Equal(t, []string{"1"}, w.Strings(`SELECT count(*) FROM jobs WHERE reservation_id = ? AND runner_id IS NOT NULL`, before.Grants[0].Reservation),
+		"the runner that was minted keeps its job")
 }

@@ -43,7 +43,7 @@ var (
 	RunnerPrefixes = []string{"/runner-enrollment/", "/runner-control/", "/runners/"}
 )
 
-// Handler serves all routes; what it does not know is a 404 not-found.
+// Handler serves all routes, behind package edge, which bounds failed attempts; what it does not know is a 404 not-found.
 func (a *API) Handler() http.Handler {
 	return a.mux(append(a.provisionerRoutes(), a.runnerRoutes()...))
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/stretchr/testify/require"
 
+	"github.com/slipway-ci/slipway/hub/edge"
 	"github.com/slipway-ci/slipway/hub/queue"
 	"github.com/slipway-ci/slipway/hub/queue/shipfoxapi"
 	"github.com/slipway-ci/slipway/tokens"
@@ -110,10 +111,12 @@ func (w *world) mintOne(provisioner string) string {
 	return minted["tokens"].([]any)[0].(map[string]any)["registration_token"].(string)
 }
 
-// Only failed attempts are limited: many runners may start behind one address.
+// Only failed attempts are limited, by the hub's edge: many runners may start behind
+// one address.
 func TestOnlyFailuresAreLimited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, queue.GenerationHead)
+		w.handler = edge.New(edge.Config{}, w.handler)
 		unknown := tokens.New(tokens.ManualRegistration).Reveal()
 		refused := 0
 		for range 200 {

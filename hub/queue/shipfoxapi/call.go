@@ -44,7 +44,7 @@ func (a *API) serve(r route) http.Handler {
 		c := &call{Request: req, token: bearer(req)}
 		answer, err := a.answer(w, r, c)
 		if err != nil {
-			a.refuse(w, r, c, err)
+			writeError(w, a.translate(r, c, err))
 			return
 		}
 		err = writeJSON(w, http.StatusOK, answer)

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"net"
 	"net/http"
 	"strconv"
 	"time"
@@ -62,21 +61,6 @@ var commonCodes = []code{
 	{queue.ErrTokenRevoked, http.StatusUnauthorized, "unauthorized"},
 	{queue.ErrTokenExpired, http.StatusUnauthorized, "unauthorized"},
 	{queue.ErrTokenConsumed, http.StatusUnauthorized, "unauthorized"},
-}
-
-// maxFailures is how many refused credentials one address may show in a minute
-// before it is told to wait. Good credentials are never counted.
-const maxFailures = 120
-
-func (a *API) refuse(w http.ResponseWriter, r route, c *call, err error) {
-	answer := a.translate(r, c, err)
-	if answer.status == http.StatusUnauthorized {
-		host, _, _ := net.SplitHostPort(c.RemoteAddr)
-		if retry, ok := a.limits.allow("failure "+host, maxFailures, time.Now()); !ok {
-			_ = asError(rateLimited(retry), &answer)
-		}
-	}
-	writeError(w, answer)
 }
 
 func (a *API) translate(r route, c *call, err error) *apiError {

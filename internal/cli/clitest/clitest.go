@@ -4,9 +4,11 @@ package clitest
 
 import (
 	"bytes"
+	"encoding/pem"
 	"flag"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -56,12 +58,31 @@ type Request struct {
 func New(t *testing.T) *Hub {
 	t.Helper()
 	h := &Hub{Token: tokens.New(tokens.API).Reveal(), t: t, answers: map[string][]Answer{}}
-	server := httptest.NewServer(h)
-	t.Cleanup(server.Close)
-	t.Cleanup(http.DefaultTransport.(*http.Transport).CloseIdleConnections)
-	t.Setenv(remote.EnvURL, server.URL)
-	t.Setenv(remote.EnvToken, h.Token)
+	h.serve(httptest.NewServer(h))
 	return h
+}
+
+// NewTLS is New over TLS, with a certificate that no machine trusts: it is in the
+// file authority, in PEM.
+func NewTLS(t *testing.T) (h *Hub, authority string) {
+	t.Helper()
+	h = &Hub{Token: tokens.New(tokens.API).Reveal(), t: t, answers: map[string][]Answer{}}
+	server := httptest.NewUnstartedServer(h)
+	server.Config.ErrorLog = log.New(io.Discard, "", 0) // of handshakes that fail as they should
+	server.StartTLS()
+	h.serve(server)
+	authority = filepath.Join(t.TempDir(), "ca.pem")
+	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	require.NoError(t, os.WriteFile(authority, text, 0o600))
+	return h, authority
+}
+
+func (h *Hub) serve(server *httptest.Server) {
+	h.t.Cleanup(server.Close)
+	h.t.Cleanup(http.DefaultTransport.(*http.Transport).CloseIdleConnections)
+	h.t.Setenv(remote.EnvURL, server.URL)
+	h.t.Setenv(remote.EnvToken, h.Token)
+	h.t.Setenv(remote.EnvCA, "")
 }
 
 // On has the hub answer requests with this line: one answer after the other, the

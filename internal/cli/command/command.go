@@ -9,10 +9,12 @@ import (
 	"io"
 	"os"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/slipway-ci/slipway/internal/signals"
 	"github.com/slipway-ci/slipway/tokens"
 )
 
@@ -27,12 +29,40 @@ const (
 // as one line and returns the exit code. The first interrupt ends the command's
 // context, the second the process.
 func Run(root *cobra.Command, args []string) int {
-	ctx, stop := interruptible(root.ErrOrStderr())
+	ctx, stop := signals.Interruptible(root.ErrOrStderr(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
+	return Report(root.Name(), root.ErrOrStderr(), Execute(ctx, root, args))
+}
+
+// Execute runs root with args and leaves it to the caller to print the error.
+func Execute(ctx context.Context, root *cobra.Command, args []string) error {
 	root.SetArgs(args)
 	root.SilenceErrors, root.SilenceUsage = true, true
-	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return Usage(c, "%w", err) })
-	return Report(root.Name(), root.ErrOrStderr(), root.ExecuteContext(ctx))
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return Usage(c, "%w", flagError(err)) })
+	root.InitDefaultCompletionCmd(args...)
+	for _, c := range root.Commands() {
+		if c.Name() == completionName {
+			onlyHolds(c)
+		}
+	}
+	return root.ExecuteContext(ctx)
+}
+
+const completionName = "completion"
+
+// flagError is a flag's error in words of people, not of package strconv.
+func flagError(err error) error {
+	var wrong *pflag.InvalidValueError
+	if !errors.As(err, &wrong) {
+		return err
+	}
+	needed := map[string]string{
+		"int": "a whole number", "int64": "a whole number", "float64": "a number", "duration": "a time such as 90s, 30m or 24h", "bool": "true or false",
+	}[wrong.GetFlag().Value.Type()]
+	if needed == "" {
+		return err
+	}
+	return fmt.Errorf("--%s is %q: %s is needed", wrong.GetFlag().Name, wrong.GetValue(), needed)
 }
 
 // Report prints err, if it is one, and returns the exit code that it means.
@@ -45,7 +75,7 @@ func Report(program string, stderr io.Writer, err error) int {
 		return silent.code
 	}
 	line := strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; ") // joined errors are lines
-	_, _ = fmt.Fprintln(stderr, program+":", tokens.Redact(line))
+	_, _ = fmt.Fprintln(stderr, program+":", Printable(tokens.Redact(line)))
 	if errors.Is(err, errUsage) {
 		return ExitUsage
 	}
@@ -96,27 +126,30 @@ func Args(least, most int, what string) cobra.PositionalArgs {
 
 // Group is a command that only holds others.
 func Group(use, short string, commands ...*cobra.Command) *cobra.Command {
-	c := &cobra.Command{
-		Use: use, Short: short,
-		RunE: func(c *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return Usage(c, "a command is missing: %s", strings.Join(names(c), ", "))
-			}
-			hint := "; there are " + strings.Join(names(c), ", ")
-			if near := c.SuggestionsFor(args[0]); len(near) > 0 {
-				hint = fmt.Sprintf("; did you mean %q?", near[0])
-			}
-			return Usage(c, "unknown command %q%s", args[0], hint)
-		},
-		Args: cobra.ArbitraryArgs, SuggestionsMinimumDistance: 2,
-	}
+	c := &cobra.Command{Use: use, Short: short}
+	onlyHolds(c)
 	c.AddCommand(commands...)
 	return c
 }
 
+// onlyHolds makes it a wrong call to name c alone, or what it does not hold.
+func onlyHolds(c *cobra.Command) {
+	c.Args, c.SuggestionsMinimumDistance = cobra.ArbitraryArgs, 2
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return Usage(c, "a command is missing: %s", strings.Join(names(c), ", "))
+		}
+		hint := "; there are " + strings.Join(names(c), ", ")
+		if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+			hint = fmt.Sprintf("; did you mean %q?", near[0])
+		}
+		return Usage(c, "unknown command %q%s", args[0], hint)
+	}
+}
+
 func names(c *cobra.Command) (names []string) {
 	for _, sub := range c.Commands() {
-		if sub.IsAvailableCommand() && sub.Name() != "help" && sub.Name() != "completion" {
+		if sub.IsAvailableCommand() && sub.Name() != "help" {
 			names = append(names, sub.Name())
 		}
 	}
@@ -145,43 +178,9 @@ func EnvName(prefix, flag string) string {
 	return prefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
-// interruptible is a context that the first signal ends; the second ends the
-// process at once, with 128 + its number, as a shell expects.
-func interruptible(stderr io.Writer) (context.Context, func()) {
-	ctx, cancel := context.WithCancelCause(context.Background())
-	received := make(chan os.Signal, 2)
-	notify(received)
-	done := make(chan struct{})
-	go func() {
-		for n := 0; ; n++ {
-			select {
-			case s := <-received:
-				if n > 0 {
-					_, _ = fmt.Fprintln(stderr, "interrupted twice: leaving at once")
-					os.Exit(128 + number(s))
-				}
-				cancel(&Interrupted{Signal: s})
-			case <-done:
-				return
-			}
-		}
-	}()
-	return ctx, func() {
-		unnotify(received)
-		close(done)
-		cancel(nil)
-	}
-}
-
-// Interrupted is the cause of a context that a signal ended.
-type Interrupted struct{ Signal os.Signal }
-
-// Error names the signal.
-func (e *Interrupted) Error() string { return "interrupted by signal " + e.Signal.String() }
-
-// Interrupt returns the *Interrupted that ended ctx, or nil.
+// Interrupt returns the *signals.Interrupted that ended ctx, or nil.
 func Interrupt(ctx context.Context) error {
-	var by *Interrupted
+	var by *signals.Interrupted
 	if errors.As(context.Cause(ctx), &by) {
 		return by
 	}

@@ -41,6 +41,7 @@ func TestExitCodes(t *testing.T) {
 		{errors.New("it broke"), 1, "prog: it broke\n"},
 		{errors.Join(errors.New("it broke"), errors.New("so did that")), 1, "prog: it broke; so did that\n"},
 		{fmt.Errorf("wrapped: %w", Exit(7)), 7, ""},
+		{errors.New("job \x1b[31mred\u202e"), 1, "prog: job [31mred\n"},
 		{fmt.Errorf("token %s is bad", secret), 1, "prog: token sf_… is bad\n"},
 	} {
 		code, _, stderr := run(t, func(*cobra.Command, []string) error { return c.err })
@@ -94,7 +95,7 @@ func TestASignalEndsTheContext(t *testing.T) {
 		return Interrupt(c.Context())
 	})
 	require.Equal(t, ExitFailed, code)
-	require.Equal(t, "prog: interrupted by signal terminated\n", stderr)
+	require.Equal(t, "prog: interrupted by SIGTERM\n", stderr)
 	require.NoError(t, Interrupt(context.Background()))
 }
 

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
+	"unicode"
 
 	"github.com/spf13/cobra"
 	"gopkg.in/yaml.v3"
@@ -60,13 +61,35 @@ func (o *Output) Write(w io.Writer, v any, table func(io.Writer) error) error {
 	return table(w)
 }
 
-// WriteJSON writes v indented, with a newline.
-func WriteJSON(w io.Writer, v any) error {
-	enc := json.NewEncoder(w)
-	enc.SetIndent("", "  ")
+// WriteJSON writes v indented, with a newline. What controls a terminal, or turns the
+// direction of text, is escaped.
+func WriteJSON(w io.Writer, v any) error { return writeJSON(w, v, "  ") }
+
+// WriteJSONLine is WriteJSON on one line.
+func WriteJSONLine(w io.Writer, v any) error { return writeJSON(w, v, "") }
+
+func writeJSON(w io.Writer, v any, indent string) error {
+	var text bytes.Buffer
+	enc := json.NewEncoder(&text)
+	enc.SetIndent("", indent)
 	enc.SetEscapeHTML(false)
-	return enc.Encode(v)
+	if err := enc.Encode(v); err != nil {
+		return err
+	}
+	var safe bytes.Buffer
+	for _, r := range text.String() {
+		if r != '\n' && controls(r) { // beside line ends they are in strings alone
+			fmt.Fprintf(&safe, `\u%04x`, r)
+			continue
+		}
+		safe.WriteRune(r)
+	}
+	_, err := w.Write(safe.Bytes())
+	return err
 }
+
+// controls says whether r controls a terminal, or turns the direction of text.
+func controls(r rune) bool { return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) }
 
 // WriteYAML writes v as its JSON says, in the style that people write.
 func WriteYAML(w io.Writer, v any) error {
@@ -122,13 +145,23 @@ func Table(w io.Writer, head []string, rows [][]string) error {
 	return tw.Flush()
 }
 
-// Printable is text on one line, without control characters.
+// PrintableLines is Printable of each line of a text.
+func PrintableLines(text string) string {
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		lines[i] = Printable(line)
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Printable is text on one line, without characters that control a terminal or turn
+// the direction of what follows.
 func Printable(text string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
-		case r == '\n', r == '\t', r == '\r':
+		case r == '\n', r == '\t', r == '\r', r == '\u2028', r == '\u2029':
 			return ' '
-		case r < ' ', r == 0x7f, r >= 0x80 && r < 0xa0:
+		case controls(r):
 			return -1
 		}
 		return r

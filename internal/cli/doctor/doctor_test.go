@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -67,6 +68,42 @@ func TestFindings(t *testing.T) {
 	require.Equal(t, Warn, got["disk"])
 	gone.Asked = true
 	require.Equal(t, Fail, results(Examine(t.Context(), gone))["hub"])
+}
+
+// What never answers is given up, and what is known by then has been told.
+func TestAnEngineThatNeverAnswers(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "e.sock")
+	l, err := net.Listen("unix", path)
+	require.NoError(t, err)
+	began := time.Now()
+	t.Setenv("DOCKER_HOST", "unix://"+path)
+	told, asked := make(chan string, 10), make(chan int, 1)
+	go func() {
+		for c, err := l.Accept(); err == nil; c, err = l.Accept() {
+			defer func() { _ = c.Close() }()
+			select {
+			case asked <- len(told):
+			default:
+			}
+		}
+	}()
+	config := fakeHub(t, "", time.Now())
+	config.Patience = 300 * time.Millisecond
+	config.Found = func(f Finding) { told <- f.Check }
+	got := Examine(t.Context(), config)
+	require.NoError(t, l.Close())
+	require.Equal(t, 3, <-asked, "each finding is told before the next look")
+	require.Len(t, told, 5)
+	require.Equal(t, Warn, results(got)["engine"], "%v", got)
+	require.Equal(t, Finding{"way", Skip, "there is no engine"}, got[4], "it is not asked again")
+	require.Less(t, time.Since(began), 10*time.Second)
+}
+
+func TestAnAddressThatIsNone(t *testing.T) {
+	t.Setenv("DOCKER_HOST", "garbage")
+	got := Examine(t.Context(), Config{URL: "http://127.0.0.1:1", Dir: "/"})
+	require.Equal(t, Fail, results(got)["engine"], "%v", got)
+	require.Equal(t, Skip, results(got)["way"], "%v", got)
 }
 
 func TestClocksThatAreApart(t *testing.T) {

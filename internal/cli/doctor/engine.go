@@ -18,6 +18,7 @@ import (
 	"github.com/slipway-ci/slipway/docker"
 	"github.com/slipway-ci/slipway/internal/demo"
 	"github.com/slipway-ci/slipway/internal/program"
+	"github.com/slipway-ci/slipway/internal/signals"
 	"github.com/slipway-ci/slipway/tokens"
 )
 
@@ -30,12 +31,13 @@ func openEngine(find func(ctx context.Context, system, arch string) (string, err
 func (v *visit) engine(ctx context.Context) (Result, string) {
 	b, err := openEngine(nil)
 	if err != nil {
-		return Warn, err.Error()
+		return Fail, fmt.Sprintf("what DOCKER_HOST and its like say is no engine's address: %v", err)
 	}
 	defer func() { _ = b.Close() }()
 	if _, err := b.List(ctx); err != nil {
 		return Warn, fmt.Sprintf("no Docker engine answers (%v): runners can be processes of this machine only, which isolates nothing", err)
 	}
+	v.engineUp = true
 	return OK, "a Docker engine answers"
 }
 
@@ -43,6 +45,9 @@ func (v *visit) engine(ctx context.Context) (Result, string) {
 // first, and nothing more: its token is good for nothing. Where no hub answers a
 // listener of our own stands in, on the network's gateway.
 func (v *visit) way(ctx context.Context) (Result, string) {
+	if !v.engineUp {
+		return Skip, "there is no engine"
+	}
 	dir, err := os.MkdirTemp("", "slipway-doctor-")
 	if err != nil {
 		return Skip, err.Error()
@@ -55,12 +60,9 @@ func (v *visit) way(ctx context.Context) (Result, string) {
 	programs := &program.Finder{Self: self, Dir: dir, Say: func(string, ...any) {}}
 	b, err := openEngine(programs.Find)
 	if err != nil {
-		return Skip, "there is no engine"
+		return Skip, err.Error()
 	}
 	defer func() { _ = b.Close() }()
-	if _, err := b.List(ctx); err != nil {
-		return Skip, "there is no engine"
-	}
 	spec := backend.Spec{Image: v.config.Image, PullPolicy: backend.PullNever, InjectRunner: true}
 	if err := b.Prepare(ctx, spec); err != nil {
 		return Skip, fmt.Sprintf("image %s is not here: docker pull it, or name another with --image", v.config.Image)
@@ -74,7 +76,7 @@ func (v *visit) way(ctx context.Context) (Result, string) {
 		"SHIPFOX_API_URL": url, "SHIPFOX_RUNNER_REGISTRATION_TOKEN": tokens.New(tokens.EphemeralRegistration).Reveal(),
 		"SHIPFOX_RUNNER_LABELS": "doctor", "SHIPFOX_POLL_MAX_DURATION_MS": "5000",
 	}
-	said, err := inContainer(ctx, b, spec)
+	said, err := v.inContainer(ctx, b, spec)
 	switch {
 	case err != nil:
 		return Warn, fmt.Sprintf("a container of image %s could not be run: %v", v.config.Image, err)
@@ -106,7 +108,7 @@ func (v *visit) target(ctx context.Context, b *docker.Backend) (url string, end 
 	if err != nil {
 		return "", nil, fmt.Errorf("the gateway of the engine's network, %s, is no address of this machine: %w", gateway, err)
 	}
-	server := &http.Server{ReadHeaderTimeout: patience, Handler: http.HandlerFunc(standIn)}
+	server := &http.Server{ReadHeaderTimeout: v.config.Patience, Handler: http.HandlerFunc(standIn)}
 	done := make(chan struct{})
 	go func() {
 		defer func() { done <- struct{}{} }()
@@ -131,14 +133,16 @@ func standIn(w http.ResponseWriter, r *http.Request) {
 
 // inContainer runs a container to its end and returns what it printed. The
 // container is gone when it returns.
-func inContainer(ctx context.Context, b *docker.Backend, spec backend.Spec) (output string, err error) {
+func (v *visit) inContainer(ctx context.Context, b *docker.Backend, spec backend.Spec) (output string, err error) {
 	id, err := uuid.NewV7()
 	if err != nil {
 		return "", err
 	}
 	spec.ID = id.String()
+	signals.Leaving(ctx, func() string { return "left behind: a container; clear it away with: docker rm -fv slipway-" + spec.ID })
+	defer signals.Leaving(ctx, nil)
 	defer func() {
-		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), 6*v.config.Patience)
 		defer cancel()
 		err = errors.Join(err, b.Remove(clean, spec.ID))
 	}()

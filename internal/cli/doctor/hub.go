@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -28,6 +29,7 @@ func (v *visit) get(ctx context.Context, path, token string) (*http.Response, []
 	if err != nil {
 		return nil, nil, err
 	}
+	request.Close = true // nothing is left open behind
 	if token != "" {
 		request.Header.Set("Authorization", "Bearer "+token)
 	}
@@ -44,7 +46,10 @@ func (v *visit) get(ctx context.Context, path, token string) (*http.Response, []
 func (v *visit) hub(ctx context.Context) (Result, string) {
 	v.asked = time.Now()
 	response, body, err := v.get(ctx, "/readyz", "")
+	var untrusted *tls.CertificateVerificationError
 	switch {
+	case errors.As(err, &untrusted):
+		return Fail, fmt.Sprintf("the certificate of the hub at %s is not good for this machine; SLIPWAY_CA_FILE names a file with more authorities (%v)", v.config.URL, untrusted.Err)
 	case err != nil && !v.config.Asked:
 		return Skip, fmt.Sprintf("none answers at %s; SLIPWAY_URL names another", v.config.URL)
 	case err != nil:

@@ -1,6 +1,7 @@
 package fleetcmd
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -26,24 +27,22 @@ func Credentials() *cobra.Command {
 func credentialsList() *cobra.Command {
 	c := &cobra.Command{Use: "list", Short: "List the credentials, without their passwords", Args: command.Args(0, 0, "")}
 	output := command.AddOutput(c)
-	c.RunE = func(c *cobra.Command, _ []string) error {
-		h, err := remote.Connect(c)
-		if err != nil {
-			return err
-		}
-		list, err := h.Credentials(c.Context())
-		if err != nil {
-			return h.Explain(c, "credential", "", err)
-		}
-		return output.Write(c.OutOrStdout(), remote.PageOf(list, ""), func(w io.Writer) error {
-			rows := make([][]string, len(list))
-			for i, x := range list {
-				rows[i] = []string{x.Name, x.Registry, x.Username, command.Age(x.UpdatedAt)}
-			}
-			return command.Table(w, []string{"NAME", "REGISTRY", "USERNAME", "AGE"}, rows)
-		})
-	}
+	c.RunE = func(c *cobra.Command, _ []string) error { return credentialList.Print(c, output) }
 	return c
+}
+
+var credentialList = remote.List[client.Credential]{
+	Kind: "credential",
+	Read: func(ctx context.Context, h *remote.Hub) ([]client.Credential, string, error) {
+		list, err := h.Credentials(ctx)
+		return list, "", err
+	},
+	Columns: []remote.Column[client.Credential]{
+		{Head: "NAME", Cell: func(x client.Credential) string { return x.Name }},
+		{Head: "REGISTRY", Cell: func(x client.Credential) string { return x.Registry }},
+		{Head: "USERNAME", Cell: func(x client.Credential) string { return x.Username }},
+		{Head: "AGE", Cell: func(x client.Credential) string { return command.Age(x.UpdatedAt) }},
+	},
 }
 
 func credentialsSet() *cobra.Command {
@@ -126,23 +125,13 @@ func credentialsDelete() *cobra.Command {
 	return &cobra.Command{
 		Use: "delete NAME...", Short: "Delete credentials", Args: command.Args(1, -1, credentialName), ValidArgsFunction: remote.CompleteCredentials(-1),
 		RunE: func(c *cobra.Command, args []string) error {
-			h, err := remote.Connect(c)
-			if err != nil {
-				return err
-			}
-			for _, name := range args {
-				err := h.DeleteCredential(c.Context(), name)
+			return remote.Removal("credential", "deleted", func(ctx context.Context, h *remote.Hub, name string) error {
+				err := h.DeleteCredential(ctx, name)
 				if errors.Is(err, client.ErrConflict) {
 					err = fmt.Errorf("%w: take it out of the scale sets first", err)
 				}
-				if err != nil {
-					return h.Explain(c, "credential", name, err)
-				}
-				if _, err := fmt.Fprintln(c.OutOrStdout(), name, "deleted"); err != nil {
-					return err
-				}
-			}
-			return nil
+				return err
+			}).Run(c, nil, args)
 		},
 	}
 }

@@ -90,7 +90,7 @@ func wrongFile(c *cobra.Command, err error) error {
 	if !errors.As(err, &wrong) {
 		return err
 	}
-	_, _ = fmt.Fprintln(c.ErrOrStderr(), wrong)
+	_, _ = fmt.Fprintln(c.ErrOrStderr(), command.PrintableLines(wrong.Error()))
 	return command.Exit(command.ExitUsage)
 }
 

@@ -1,8 +1,8 @@
 package fleetcmd
 
 import (
+	"context"
 	"fmt"
-	"io"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -123,21 +123,19 @@ func enrolmentsList() *cobra.Command {
 	c := &cobra.Command{Use: "list", Short: "List enrolments, without their tokens", Args: command.Args(0, 0, "")}
 	output := command.AddOutput(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		h, err := remote.Connect(c)
-		if err != nil {
-			return err
-		}
-		list, err := remote.All(func(cursor string) ([]client.Enrolment, string, error) { return h.Enrolments(c.Context(), 0, cursor) })
-		if err != nil {
-			return h.Explain(c, "enrolment", "", err)
-		}
-		return output.Write(c.OutOrStdout(), remote.PageOf(list, ""), func(w io.Writer) error {
-			rows := make([][]string, len(list))
-			for i, e := range list {
-				rows[i] = []string{e.ID, e.Host, yesNo(e.Isolated), command.Age(e.CreatedAt), enrolmentStatus(e)}
-			}
-			return command.Table(w, []string{"ID", "HOST", "ISOLATED", "AGE", "STATUS"}, rows)
-		})
+		return remote.List[client.Enrolment]{
+			Kind: "enrolment",
+			Read: func(ctx context.Context, h *remote.Hub) ([]client.Enrolment, string, error) {
+				return remote.All(func(cursor string) ([]client.Enrolment, string, error) { return h.Enrolments(ctx, 0, cursor) })
+			},
+			Columns: []remote.Column[client.Enrolment]{
+				{Head: "ID", Cell: func(e client.Enrolment) string { return e.ID }},
+				{Head: "HOST", Cell: func(e client.Enrolment) string { return e.Host }},
+				{Head: "ISOLATED", Cell: func(e client.Enrolment) string { return yesNo(e.Isolated) }},
+				{Head: "AGE", Cell: func(e client.Enrolment) string { return command.Age(e.CreatedAt) }},
+				{Head: "STATUS", Cell: enrolmentStatus},
+			},
+		}.Print(c, output)
 	}
 	return c
 }
@@ -156,19 +154,9 @@ func enrolmentsCancel() *cobra.Command {
 	return &cobra.Command{
 		Use: "cancel ID...", Short: "Make lines worthless that were not run", Args: command.Args(1, -1, "an enrolment's id"),
 		RunE: func(c *cobra.Command, args []string) error {
-			h, err := remote.Connect(c)
-			if err != nil {
-				return err
-			}
-			for _, id := range args {
-				if err := h.CancelEnrolment(c.Context(), id); err != nil {
-					return h.Explain(c, "enrolment", id, err)
-				}
-				if _, err := fmt.Fprintln(c.OutOrStdout(), id, "cancelled"); err != nil {
-					return err
-				}
-			}
-			return nil
+			return remote.Removal("enrolment", "cancelled", func(ctx context.Context, h *remote.Hub, id string) error {
+				return h.CancelEnrolment(ctx, id)
+			}).Run(c, nil, args)
 		},
 	}
 }

@@ -3,7 +3,6 @@ package fleetcmd
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -31,33 +30,31 @@ func hostsList() *cobra.Command {
 	output := command.AddOutput(c, "yaml")
 	c.Flags().VarP(selector, "labels", "l", "only hosts with all of these labels")
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		h, err := remote.Connect(c)
-		if err != nil {
-			return err
+		list := hostList
+		list.Read = func(ctx context.Context, h *remote.Hub) ([]client.Host, string, error) {
+			return remote.All(func(cursor string) ([]client.Host, string, error) {
+				return h.Hosts(ctx, client.HostFilter{Selector: selector, Cursor: cursor})
+			})
 		}
-		hosts, err := remote.All(func(cursor string) ([]client.Host, string, error) {
-			return h.Hosts(c.Context(), client.HostFilter{Selector: selector, Cursor: cursor})
-		})
-		if err != nil {
-			return h.Explain(c, "host", "", err)
+		if len(selector) == 0 {
+			list.None = "there are no hosts: slipway hosts add NAME makes one"
 		}
-		if len(hosts) == 0 && len(selector) == 0 {
-			_, _ = fmt.Fprintln(c.ErrOrStderr(), "there are no hosts: slipway hosts add NAME makes one")
-		}
-		return output.Write(c.OutOrStdout(), remote.PageOf(hosts, ""), func(w io.Writer) error { return hostTable(w, hosts) })
+		return list.Print(c, output)
 	}
 	return c
 }
 
-func hostTable(w io.Writer, hosts []client.Host) error {
-	rows := make([][]string, len(hosts))
-	for i, h := range hosts {
-		rows[i] = []string{
-			h.Name, hostStatus(h), room(h), platform(h), command.Size(h.DiskFree), h.AgentVersion, pairs(h.Labels), command.AgeOf(h.Since), trouble(h),
-		}
-	}
-	return command.Table(w, []string{"NAME", "STATUS", "RUNNERS", "PLATFORM", "DISK FREE", "AGENT", "LABELS", "SINCE", "PROBLEM"}, rows)
-}
+var hostList = remote.List[client.Host]{Kind: "host", Columns: []remote.Column[client.Host]{
+	{Head: "NAME", Cell: func(h client.Host) string { return h.Name }},
+	{Head: "STATUS", Cell: hostStatus},
+	{Head: "RUNNERS", Cell: room},
+	{Head: "PLATFORM", Cell: platform},
+	{Head: "DISK FREE", Cell: func(h client.Host) string { return command.Size(h.DiskFree) }},
+	{Head: "AGENT", Cell: func(h client.Host) string { return h.AgentVersion }},
+	{Head: "LABELS", Cell: func(h client.Host) string { return pairs(h.Labels) }},
+	{Head: "SINCE", Cell: func(h client.Host) string { return command.AgeOf(h.Since) }},
+	{Head: "PROBLEM", Cell: trouble},
+}}
 
 // hostStatus is how a host does, in words.
 func hostStatus(h client.Host) string {
@@ -114,15 +111,7 @@ func hostsShow() *cobra.Command {
 	}
 	output := command.AddOutput(c, "yaml")
 	c.RunE = func(c *cobra.Command, args []string) error {
-		h, err := remote.Connect(c)
-		if err != nil {
-			return err
-		}
-		host, err := h.Host(c.Context(), args[0])
-		if err != nil {
-			return h.Explain(c, "host", args[0], err)
-		}
-		return output.Write(c.OutOrStdout(), host, func(w io.Writer) error { return showHost(w, host) })
+		return remote.Show(c, output, "host", args[0], func(ctx context.Context, h *remote.Hub) (client.Host, error) { return h.Host(ctx, args[0]) }, showHost)
 	}
 	return c
 }
@@ -169,32 +158,4 @@ func yesNo(b bool) string {
 		return "yes"
 	}
 	return "no"
-}
-
-// each calls deed for each host that is named, and prints the hosts as they are then.
-func each(c *cobra.Command, args []string, output *command.Output, did string, deed func(context.Context, *remote.Hub, string) (client.Host, error)) error {
-	h, err := remote.Connect(c)
-	if err != nil {
-		return err
-	}
-	var hosts []client.Host
-	for _, name := range args {
-		host, err := deed(c.Context(), h, name)
-		if errors.Is(err, client.ErrConflict) {
-			err = fmt.Errorf("host %s: %w", name, err)
-		}
-		if err != nil {
-			return h.Explain(c, "host", name, err)
-		}
-		hosts = append(hosts, host)
-		if !output.JSON() {
-			if _, err := fmt.Fprintf(c.OutOrStdout(), "%s %s\n", command.Printable(cmp.Or(host.Name, name)), did); err != nil {
-				return err
-			}
-		}
-	}
-	if output.JSON() {
-		return command.WriteJSON(c.OutOrStdout(), remote.PageOf(hosts, ""))
-	}
-	return nil
 }

@@ -1,6 +1,7 @@
 package fleetcmd
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -45,31 +46,26 @@ func runnersList() *cobra.Command {
 		if err := limit.Check(c); err != nil {
 			return err
 		}
-		h, err := remote.Connect(c)
-		if err != nil {
-			return err
+		list := runnerList
+		list.Read = func(ctx context.Context, h *remote.Hub) ([]client.Runner, string, error) {
+			asked := filter
+			asked.Limit, asked.Cursor = limit.N, limit.Cursor
+			return h.Runners(ctx, asked)
 		}
-		asked := filter
-		asked.Limit, asked.Cursor = limit.N, limit.Cursor
-		runners, next, err := h.Runners(c.Context(), asked)
-		if err != nil {
-			return h.Explain(c, "runner", "", err)
-		}
-		if output.JSON() {
-			return command.WriteJSON(c.OutOrStdout(), remote.PageOf(runners, next))
-		}
-		rows := make([][]string, len(runners))
-		for i, r := range runners {
-			rows[i] = []string{r.ID, r.ScaleSet, r.Host, ended(r), r.Job, command.Age(r.CreatedAt), r.Error}
-		}
-		if err := command.Table(c.OutOrStdout(), []string{"ID", "SCALE SET", "HOST", "STATE", "JOB", "AGE", "ERROR"}, rows); err != nil {
-			return err
-		}
-		remote.More(c, next)
-		return nil
+		return list.Print(c, output)
 	}
 	return c
 }
+
+var runnerList = remote.List[client.Runner]{Kind: "runner", Columns: []remote.Column[client.Runner]{
+	{Head: "ID", Cell: func(r client.Runner) string { return r.ID }},
+	{Head: "SCALE SET", Cell: func(r client.Runner) string { return r.ScaleSet }},
+	{Head: "HOST", Cell: func(r client.Runner) string { return r.Host }},
+	{Head: "STATE", Cell: ended},
+	{Head: "JOB", Cell: func(r client.Runner) string { return r.Job }},
+	{Head: "AGE", Cell: func(r client.Runner) string { return command.Age(r.CreatedAt) }},
+	{Head: "ERROR", Cell: func(r client.Runner) string { return r.Error }},
+}}
 
 // ended is a runner's state, with the exit code of one that failed.
 func ended(r client.Runner) string {
@@ -83,26 +79,20 @@ func runnersShow() *cobra.Command {
 	c := &cobra.Command{Use: "show ID", Short: "Show a runner", Args: command.Args(1, 1, runnerID), ValidArgsFunction: remote.CompleteRunners(1)}
 	output := command.AddOutput(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
-		h, err := remote.Connect(c)
-		if err != nil {
-			return err
-		}
-		r, err := h.Runner(c.Context(), args[0])
-		if err != nil {
-			return h.Explain(c, "runner", args[0], err)
-		}
-		return output.Write(c.OutOrStdout(), r, func(w io.Writer) error {
-			code := ""
-			if r.ExitCode != nil {
-				code = strconv.Itoa(*r.ExitCode)
-			}
-			return command.Table(w, []string{"id", r.ID}, [][]string{
-				{"scale set", r.ScaleSet}, {"host", r.Host}, {"state", r.State}, {"job", r.Job}, {"exit code", code}, {"error", r.Error},
-				{"created", command.Stamp(r.CreatedAt)}, {"started", command.StampOf(r.StartedAt)}, {"ended", command.StampOf(r.EndedAt)},
-			})
-		})
+		return remote.Show(c, output, "runner", args[0], func(ctx context.Context, h *remote.Hub) (client.Runner, error) { return h.Runner(ctx, args[0]) }, showRunner)
 	}
 	return c
+}
+
+func showRunner(w io.Writer, r client.Runner) error {
+	code := ""
+	if r.ExitCode != nil {
+		code = strconv.Itoa(*r.ExitCode)
+	}
+	return command.Table(w, []string{"id", r.ID}, [][]string{
+		{"scale set", r.ScaleSet}, {"host", r.Host}, {"state", r.State}, {"job", r.Job}, {"exit code", code}, {"error", r.Error},
+		{"created", command.Stamp(r.CreatedAt)}, {"started", command.StampOf(r.StartedAt)}, {"ended", command.StampOf(r.EndedAt)},
+	})
 }
 
 func runnersLogs() *cobra.Command {
@@ -135,30 +125,13 @@ use slipway jobs cancel.`,
 	}
 	output := command.AddOutput(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
-		h, err := remote.Connect(c)
-		if err != nil {
-			return err
-		}
-		var stopped []client.Runner
-		for _, id := range args {
-			r, err := h.StopRunner(c.Context(), id)
+		return remote.Deeds[client.Runner]{Kind: "runner", Do: func(ctx context.Context, h *remote.Hub, id string) (client.Runner, error) {
+			r, err := h.StopRunner(ctx, id)
 			if errors.Is(err, client.ErrConflict) {
 				err = fmt.Errorf("stop runner %s: %w", id, err)
 			}
-			if err != nil {
-				return h.Explain(c, "runner", id, err)
-			}
-			stopped = append(stopped, r)
-			if !output.JSON() {
-				if _, err := fmt.Fprintln(c.OutOrStdout(), id, "is being stopped"); err != nil {
-					return err
-				}
-			}
-		}
-		if output.JSON() {
-			return command.WriteJSON(c.OutOrStdout(), remote.PageOf(stopped, ""))
-		}
-		return nil
+			return r, err
+		}, Say: func(id string, _ client.Runner) string { return id + " is being stopped" }}.Run(c, output, args)
 	}
 	return c
 }

@@ -1,6 +1,8 @@
 package fleetcmd
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -26,32 +28,38 @@ func ScaleSets() *cobra.Command {
 func scaleSetsList() *cobra.Command {
 	c := &cobra.Command{Use: "list", Short: "List the scale sets", Args: command.Args(0, 0, "")}
 	output := command.AddOutput(c, "yaml")
-	c.RunE = func(c *cobra.Command, _ []string) error {
-		h, err := remote.Connect(c)
-		if err != nil {
-			return err
-		}
-		sets, err := remote.All(func(cursor string) ([]client.ScaleSet, string, error) {
-			return h.ScaleSets(c.Context(), client.ScaleSetFilter{Cursor: cursor})
-		})
-		if err != nil {
-			return h.Explain(c, "scale set", "", err)
-		}
-		if len(sets) == 0 {
-			_, _ = fmt.Fprintln(c.ErrOrStderr(), "there are no scale sets: slipway scale-sets apply -f FILE makes some")
-		}
-		return output.Write(c.OutOrStdout(), remote.PageOf(sets, ""), func(w io.Writer) error {
-			rows := make([][]string, len(sets))
-			for i, s := range sets {
-				rows[i] = []string{
-					s.Name, strings.Join(s.Labels, ","), s.Image, command.Number(s.CPU), size(s.Memory), fmt.Sprintf("%d/%d", s.Runners, s.Max),
-					strconv.Itoa(s.MinIdle), target(s.ScaleSetSpec), runtime(s.ScaleSetSpec), command.Age(s.UpdatedAt),
-				}
-			}
-			return command.Table(w, []string{"NAME", "LABELS", "IMAGE", "CPU", "MEMORY", "RUNNERS", "IDLE", "HOSTS", "RUNTIME", "AGE"}, rows)
-		})
-	}
+	c.RunE = func(c *cobra.Command, _ []string) error { return scaleSetList.Print(c, output) }
 	return c
+}
+
+var scaleSetList = remote.List[client.ScaleSet]{
+	Kind: "scale set", None: "there are no scale sets: slipway scale-sets apply -f FILE makes some",
+	Read: func(ctx context.Context, h *remote.Hub) ([]client.ScaleSet, string, error) {
+		return remote.All(func(cursor string) ([]client.ScaleSet, string, error) {
+			return h.ScaleSets(ctx, client.ScaleSetFilter{Cursor: cursor})
+		})
+	},
+	Columns: []remote.Column[client.ScaleSet]{
+		{Head: "NAME", Cell: func(s client.ScaleSet) string { return s.Name }},
+		{Head: "STATUS", Cell: condition},
+		{Head: "LABELS", Cell: func(s client.ScaleSet) string { return strings.Join(s.Labels, ",") }},
+		{Head: "IMAGE", Cell: func(s client.ScaleSet) string { return s.Image }},
+		{Head: "CPU", Cell: func(s client.ScaleSet) string { return command.Number(s.CPU) }},
+		{Head: "MEMORY", Cell: func(s client.ScaleSet) string { return size(s.Memory) }},
+		{Head: "RUNNERS", Cell: func(s client.ScaleSet) string { return fmt.Sprintf("%d/%d", s.Runners, s.Max) }},
+		{Head: "IDLE", Cell: func(s client.ScaleSet) string { return strconv.Itoa(s.MinIdle) }},
+		{Head: "HOSTS", Cell: func(s client.ScaleSet) string { return target(s.ScaleSetSpec) }},
+		{Head: "RUNTIME", Cell: func(s client.ScaleSet) string { return cmp.Or(s.Runtime, client.RuntimeShared) }},
+		{Head: "AGE", Cell: func(s client.ScaleSet) string { return command.Age(s.UpdatedAt) }},
+	},
+}
+
+// condition is how a scale set does; a dash where the hub tells nothing of it.
+func condition(s client.ScaleSet) string {
+	if s.Status == nil {
+		return "-"
+	}
+	return s.Status.Condition
 }
 
 // size is a size of a document, for people.
@@ -72,13 +80,6 @@ func target(s client.ScaleSetSpec) string {
 		return "none"
 	}
 	return strings.Join(parts, ",")
-}
-
-func runtime(s client.ScaleSetSpec) string {
-	if s.Runtime == "" {
-		return client.RuntimeShared
-	}
-	return s.Runtime
 }
 
 func scaleSetsShow() *cobra.Command {
@@ -107,6 +108,16 @@ func scaleSetsShow() *cobra.Command {
 // showScaleSet prints what is set, in the order of the document.
 func showScaleSet(w io.Writer, s client.ScaleSet) error {
 	rows := [][]string{{"runners", fmt.Sprintf("%d of at most %d", s.Runners, s.Max)}}
+	if s.Status != nil {
+		text := s.Status.Condition
+		if s.Status.Text != "" {
+			text += ": " + s.Status.Text
+		}
+		rows = append([][]string{{"status", text}}, rows...)
+		if end := s.Status.LastEnd; end != nil {
+			rows = append(rows, []string{"last end", fmt.Sprintf("%s ago on %s: %s", command.Age(end.At), cmp.Or(end.Host, "no host"), end.Text)})
+		}
+	}
 	for _, f := range fieldsOf(s.ScaleSetSpec) {
 		rows = append(rows, []string{strings.ReplaceAll(f.name, "_", " "), f.text})
 	}
@@ -173,19 +184,9 @@ func scaleSetsDelete() *cobra.Command {
 		Long: `Delete scale sets. Nothing is started for them any more; their runners finish what
 they do.`,
 		RunE: func(c *cobra.Command, args []string) error {
-			h, err := remote.Connect(c)
-			if err != nil {
-				return err
-			}
-			for _, name := range args {
-				if err := h.DeleteScaleSet(c.Context(), name, 0); err != nil {
-					return h.Explain(c, "scale set", name, err)
-				}
-				if _, err := fmt.Fprintln(c.OutOrStdout(), command.Printable(name), "deleted"); err != nil {
-					return err
-				}
-			}
-			return nil
+			return remote.Removal("scale set", "deleted", func(ctx context.Context, h *remote.Hub, name string) error {
+				return h.DeleteScaleSet(ctx, name, 0)
+			}).Run(c, nil, args)
 		},
 	}
 }
@@ -229,23 +230,29 @@ func scaleSetsWhy() *cobra.Command {
 	}
 	output := command.AddOutput(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
-		h, err := remote.Connect(c)
-		if err != nil {
-			return err
-		}
-		verdicts, err := h.Placement(c.Context(), args[0])
-		if err != nil {
-			return h.Explain(c, "scale set", args[0], err)
-		}
-		return output.Write(c.OutOrStdout(), remote.PageOf(verdicts, ""), func(w io.Writer) error {
-			rows := make([][]string, len(verdicts))
-			for i, v := range verdicts {
-				rows[i] = []string{v.Host, yesNo(v.Eligible), v.Reason}
-			}
-			return command.Table(w, []string{"HOST", "ELIGIBLE", "REASON"}, rows)
-		})
+		return remote.List[client.Verdict]{
+			Kind: "scale set", Name: args[0],
+			Read: func(ctx context.Context, h *remote.Hub) ([]client.Verdict, string, error) {
+				verdicts, err := h.Placement(ctx, args[0])
+				return verdicts, "", err
+			},
+			Columns: []remote.Column[client.Verdict]{
+				{Head: "HOST", Cell: func(v client.Verdict) string { return v.Host }},
+				{Head: "ELIGIBLE", Cell: func(v client.Verdict) string { return yesNo(v.Eligible) }},
+				{Head: "REASON", Cell: func(v client.Verdict) string { return v.Reason }},
+				{Head: "LAST FAILURE", Cell: lastFailure},
+			},
+		}.Print(c, output)
 	}
 	return c
+}
+
+// lastFailure is how a launch failed last, and how long ago.
+func lastFailure(v client.Verdict) string {
+	if v.FailedAt == nil {
+		return v.LastFailure
+	}
+	return fmt.Sprintf("%s ago: %s", command.Age(*v.FailedAt), v.LastFailure)
 }
 
 func scaleSetsSchema() *cobra.Command {

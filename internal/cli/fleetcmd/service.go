@@ -1,6 +1,7 @@
 package fleetcmd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -90,7 +91,15 @@ func hostDeed(use, short, long, did string, deed func(context.Context, *remote.H
 		Use: use + " NAME...", Short: short, Long: long, Args: command.Args(1, -1, hostName), ValidArgsFunction: remote.CompleteHosts(-1),
 	}
 	output := command.AddOutput(c)
-	c.RunE = func(c *cobra.Command, args []string) error { return each(c, args, output, did, deed) }
+	c.RunE = func(c *cobra.Command, args []string) error {
+		return remote.Deeds[client.Host]{Kind: "host", Do: func(ctx context.Context, h *remote.Hub, name string) (client.Host, error) {
+			host, err := deed(ctx, h, name)
+			if errors.Is(err, client.ErrConflict) {
+				err = fmt.Errorf("host %s: %w", name, err)
+			}
+			return host, err
+		}, Say: func(name string, host client.Host) string { return cmp.Or(host.Name, name) + " " + did }}.Run(c, output, args)
+	}
 	return c
 }
 
@@ -135,23 +144,13 @@ host's id is refused for ever.`,
 	}
 	c.Flags().BoolVar(&force, "force", false, "remove it although it is online or has runners")
 	c.RunE = func(c *cobra.Command, args []string) error {
-		h, err := remote.Connect(c)
-		if err != nil {
-			return err
-		}
-		for _, name := range args {
-			err := h.RemoveHost(c.Context(), name, force)
+		return remote.Removal("host", "removed", func(ctx context.Context, h *remote.Hub, name string) error {
+			err := h.RemoveHost(ctx, name, force)
 			if errors.Is(err, client.ErrConflict) && !force {
 				err = fmt.Errorf("%w (--force does that)", err)
 			}
-			if err != nil {
-				return h.Explain(c, "host", name, err)
-			}
-			if _, err := fmt.Fprintln(c.OutOrStdout(), command.Printable(name), "removed"); err != nil {
-				return err
-			}
-		}
-		return nil
+			return err
+		}).Run(c, nil, args)
 	}
 	return c
 }

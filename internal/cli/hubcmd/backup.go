@@ -21,13 +21,23 @@ const (
 	previousVariable = "SLIPWAY_PREVIOUS_MASTER_KEYS" // with commas between
 )
 
-func masterKeys() (key string, previous []string) {
-	for _, text := range strings.Split(os.Getenv(previousVariable), ",") {
-		if text = strings.TrimSpace(text); text != "" {
-			previous = append(previous, text)
+// masterKeys reads them; one that is none is a wrong call of c.
+func masterKeys(c *cobra.Command) (key string, previous []string, err error) {
+	if key = os.Getenv(keyVariable); key != "" {
+		if _, err := vault.KeyID(key); err != nil {
+			return "", nil, command.Usage(c, "%s: %w", keyVariable, err)
 		}
 	}
-	return os.Getenv(keyVariable), previous
+	for _, text := range strings.Split(os.Getenv(previousVariable), ",") {
+		if text = strings.TrimSpace(text); text == "" {
+			continue
+		}
+		if _, err := vault.KeyID(text); err != nil {
+			return "", nil, command.Usage(c, "%s: %w", previousVariable, err)
+		}
+		previous = append(previous, text)
+	}
+	return key, previous, nil
 }
 
 // dataFlags are those of the commands that work on a data folder.
@@ -92,8 +102,11 @@ The master key must be the old hub's, by SLIPWAY_MASTER_KEY or --master-key-file
 				return command.Usage(c, "either --move or --clone is needed: the old hub itself, or a new one beside it")
 			}
 			cfg.File = args[0]
-			cfg.MasterKey, cfg.PreviousKeys = masterKeys()
-			err := hub.Restore(c.Context(), cfg)
+			var err error
+			if cfg.MasterKey, cfg.PreviousKeys, err = masterKeys(c); err != nil {
+				return err
+			}
+			err = hub.Restore(c.Context(), cfg)
 			switch {
 			case errors.Is(err, store.ErrExists):
 				return fmt.Errorf("there is a database in %s already: choose an empty folder with --data", cfg.DataDir)

@@ -1,15 +1,19 @@
 package hubcmd
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"github.com/spf13/pflag"
 	"github.com/stretchr/testify/require"
 
 	"github.com/slipway-ci/slipway/hub"
+	"github.com/slipway-ci/slipway/internal/cli/clitest"
+	"github.com/slipway-ci/slipway/internal/cli/command"
 	"github.com/slipway-ci/slipway/tokens"
 )
 
@@ -41,6 +45,38 @@ func TestWhatIsWrongIsSaidInFlags(t *testing.T) {
 	}
 	require.Equal(t, "--listen is ListenX", inFlags(fmt.Errorf("%w: %w", hub.ErrConfig, errors.New("Listen is ListenX"))))
 }
+
+// What is wrong with the call is a wrong call, and a token that nobody saw is not
+// lost for good.
+func TestWrongStarts(t *testing.T) {
+	start := func(args ...string) clitest.Result {
+		return clitest.Run(t, Root, nil, append([]string{"--listen", "127.0.0.1:0", "--data", filepath.Join(t.TempDir(), "data")}, args...)...)
+	}
+	res := start("--allowed-binds", "/ok,rel")
+	require.Equal(t, command.ExitUsage, res.Code, res.Stderr)
+	require.Equal(t, "slipway-hub: --allowed-binds has \"rel\": absolute paths are needed (see slipway-hub --help)\n", res.Stderr)
+	for _, variable := range []string{keyVariable, previousVariable} {
+		t.Run(variable, func(t *testing.T) {
+			t.Setenv(variable, "canary")
+			res := start()
+			require.Equal(t, command.ExitUsage, res.Code, res.Stderr)
+			require.Contains(t, res.Stderr, "slipway-hub: "+variable+": ")
+			require.NotContains(t, res.Stderr, "canary")
+		})
+	}
+	c := Root()
+	var stderr bytes.Buffer
+	c.SetOut(full{})
+	c.SetErr(&stderr)
+	data := filepath.Join(t.TempDir(), "data")
+	require.Equal(t, command.ExitFailed, command.Run(c, []string{"--listen", "127.0.0.1:0", "--data", data, "--container-bridges=false", "--log-level", "error"}))
+	require.Contains(t, stderr.String(), "print the admin token: no space left on device: it is made, and can't be shown again; slipway-hub --new-admin-token prints another")
+}
+
+// full is a standard output that takes nothing.
+type full struct{}
+
+func (full) Write([]byte) (int, error) { return 0, syscall.ENOSPC }
 
 func TestEveryFieldNamesAFlagThatThereIs(t *testing.T) {
 	flags := map[string]bool{"SLIPWAY_SHIPFOX_TOKEN": true, "SLIPWAY_LOCAL_AGENT_TOKEN": true}

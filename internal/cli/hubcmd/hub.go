@@ -128,6 +128,11 @@ func (s *settings) check(c *cobra.Command) error {
 		}
 		s.config.TrustedProxies = append(s.config.TrustedProxies, network.Masked())
 	}
+	for _, bind := range s.config.AllowedBinds {
+		if !filepath.IsAbs(bind) {
+			return command.Usage(c, "--allowed-binds has %q: absolute paths are needed", bind)
+		}
+	}
 	if hclog.LevelFromString(s.logLevel) == hclog.NoLevel {
 		return command.Usage(c, "--log-level is %q: trace, debug, info, warn or error is allowed", s.logLevel)
 	}
@@ -138,8 +143,10 @@ func (s *settings) run(c *cobra.Command) error {
 	if err := s.check(c); err != nil {
 		return err
 	}
-	s.config.MasterKey, s.config.PreviousKeys = masterKeys()
 	var err error
+	if s.config.MasterKey, s.config.PreviousKeys, err = masterKeys(c); err != nil {
+		return err
+	}
 	if s.config.LocalAgentToken, err = secret(c, "SLIPWAY_LOCAL_AGENT_TOKEN"); err != nil {
 		return err
 	}
@@ -207,8 +214,12 @@ func (s *settings) greet(ctx context.Context, out io.Writer, h *hub.Hub) error {
 	if !token.IsZero() {
 		text += "slipway-hub: the admin token, shown this once:\n" + token.Reveal() + "\n"
 	}
-	if _, err := io.WriteString(out, text); err != nil {
-		return fmt.Errorf("print the admin token: %w", err)
+	_, err := io.WriteString(out, text)
+	switch {
+	case err != nil && !token.IsZero():
+		return fmt.Errorf("print the admin token: %w: it is made, and can't be shown again; slipway-hub --new-admin-token prints another", err)
+	case err != nil:
+		return fmt.Errorf("print where the hub is: %w", err)
 	}
 	return nil
 }

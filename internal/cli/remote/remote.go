@@ -4,8 +4,11 @@ package remote
 
 import (
 	"cmp"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"strings"
 
@@ -21,6 +24,9 @@ const (
 	// EnvURL is the variable of the hub's address, EnvToken that of the token.
 	EnvURL   = EnvPrefix + "URL"
 	EnvToken = EnvPrefix + "TOKEN"
+	// EnvCA is the variable of a file with certificates (PEM) that are trusted beside
+	// the system's.
+	EnvCA = EnvPrefix + "CA_FILE"
 
 	// DefaultURL is where a hub listens by default: hub.DefaultListen.
 	DefaultURL = "http://127.0.0.1:8570"
@@ -43,11 +49,39 @@ func Connect(c *cobra.Command) (*Hub, error) {
 	if token == "" {
 		return nil, command.Usage(c, "%s is not set: it is the admin token that the hub's first start printed, or one of slipway tokens create", EnvToken)
 	}
-	made, err := client.New(client.Config{URL: Address(), Token: token})
+	transport, err := Transport(c)
+	if err != nil {
+		return nil, err
+	}
+	made, err := client.New(client.Config{URL: Address(), Token: token, HTTP: &http.Client{Transport: transport}})
 	if err != nil {
 		return nil, command.Usage(c, "%s or %s: %w", EnvURL, EnvToken, err)
 	}
 	return &Hub{made, Address()}, nil
+}
+
+// Transport is how the hub is reached: as the environment says, with the
+// certificates of EnvCA.
+func Transport(c *cobra.Command) (*http.Transport, error) {
+	standard := http.DefaultTransport.(*http.Transport)
+	path := os.Getenv(EnvCA)
+	if path == "" {
+		return standard, nil
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, command.Usage(c, "%s: %w", EnvCA, err)
+	}
+	roots, err := x509.SystemCertPool()
+	if err != nil {
+		roots = x509.NewCertPool() // a machine without any
+	}
+	if !roots.AppendCertsFromPEM(text) {
+		return nil, command.Usage(c, "%s: %s has no certificate in PEM", EnvCA, path)
+	}
+	transport := standard.Clone()
+	transport.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+	return transport, nil
 }
 
 // lists are the commands that tell which objects of a kind there are.
@@ -81,6 +115,14 @@ func (h *Hub) Explain(c *cobra.Command, kind, name string, err error) error {
 		return fmt.Errorf("%s was edited by somebody else since it was read: look at it again, then repeat", object)
 	case errors.Is(err, client.ErrInvalid), errors.Is(err, client.ErrUsage):
 		return command.Invalid(err)
+	case errors.Is(err, client.ErrTooMany):
+		return fmt.Errorf("the hub at %s: %w", h.Address, err)
+	case errors.Is(err, client.ErrAuthority):
+		return fmt.Errorf("the certificate of the hub at %s is of an authority that this machine does not know: put that authority's certificate (PEM) into a file and set %s to it (%w)", h.Address, EnvCA, err)
+	case errors.Is(err, client.ErrTLS):
+		return fmt.Errorf("the certificate of the hub at %s is not good for it: is %s right, and the clock? (%w)", h.Address, EnvURL, err)
+	case errors.Is(err, client.ErrScheme):
+		return command.Invalid(fmt.Errorf("%s: %w", EnvURL, err))
 	case errors.Is(err, client.ErrUnreachable):
 		return fmt.Errorf("no hub answers at %s: start slipway-hub, or set %s (%w)", h.Address, EnvURL, err)
 	}
@@ -105,26 +147,18 @@ func PageOf[T any](items []T, next string) Page[T] {
 	return p
 }
 
-// All reads all pages of a list.
-func All[T any](read func(cursor string) ([]T, string, error)) ([]T, error) {
-	var all []T
+// All reads all pages of a list; next is empty.
+func All[T any](read func(cursor string) ([]T, string, error)) (all []T, next string, err error) {
 	for cursor := ""; ; {
 		items, next, err := read(cursor)
 		if err != nil {
-			return nil, err
+			return nil, "", err
 		}
 		all = append(all, items...)
 		if next == "" || next == cursor {
-			return all, nil
+			return all, "", nil
 		}
 		cursor = next
-	}
-}
-
-// More tells on standard error how a list goes on, if it does.
-func More(c *cobra.Command, next string) {
-	if next != "" {
-		_, _ = fmt.Fprintf(c.ErrOrStderr(), "there are more: --cursor %s\n", command.Printable(next))
 	}
 }
 

@@ -1,7 +1,8 @@
-package api
+package rest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"maps"
@@ -12,43 +13,49 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
+	"github.com/slipway-ci/slipway/hub/api/problem"
 	"github.com/slipway-ci/slipway/hub/events"
+	"github.com/slipway-ci/slipway/tokens"
 )
 
-// deed is what a handler tells of what it did, for the audit log.
-type deed struct {
-	object  string // host/builder-01; empty: as the route's path says
-	detail  string
+// Deed is what a handler tells of what it did, for the audit log.
+type Deed struct {
+	// Object is such as host/builder-01; empty: as the route's path says.
+	Object string
+	// Detail is for people.
+	Detail string
+
 	changes []events.Change
 	events  []events.Event
+	begun   string // Begin's mark
 }
 
 type deedKey struct{}
 
-// deedOf is the deed of a request that changes something.
-func deedOf(ctx context.Context) *deed {
-	if d, ok := ctx.Value(deedKey{}).(*deed); ok {
+// DeedOf is the deed of a request that changes something.
+func DeedOf(ctx context.Context) *Deed {
+	if d, ok := ctx.Value(deedKey{}).(*Deed); ok {
 		return d
 	}
-	return &deed{} // of a request that is not audited
+	return &Deed{} // of a request that is not audited
 }
 
-// set notes a field that was given, unless it is empty.
-func (d *deed) set(field string, after any) {
+// Set notes a field that was given, unless it is empty.
+func (d *Deed) Set(field string, after any) {
 	if after != nil && !reflect.ValueOf(after).IsZero() {
 		d.changes = append(d.changes, events.Change{Field: field, After: after})
 	}
 }
 
-// change notes a field that was edited, unless it stayed as it was.
-func (d *deed) change(field string, before, after any) {
+// Change notes a field that was edited, unless it stayed as it was.
+func (d *Deed) Change(field string, before, after any) {
 	if !reflect.DeepEqual(before, after) {
 		d.changes = append(d.changes, events.Change{Field: field, Before: before, After: after})
 	}
 }
 
-// compare notes the fields of two documents that differ, by their names in JSON.
-func (d *deed) compare(before, after any) error {
+// Compare notes the fields of two documents that differ, by their names in JSON.
+func (d *Deed) Compare(before, after any) error {
 	var fields [2]map[string]any
 	for i, v := range []any{before, after} {
 		text, err := json.Marshal(v)
@@ -63,16 +70,16 @@ func (d *deed) compare(before, after any) error {
 	maps.Copy(all, fields[0])
 	maps.Copy(all, fields[1])
 	for _, name := range slices.Sorted(maps.Keys(all)) {
-		d.edit("", name, fields[0][name], fields[1][name])
+		d.Edit("", name, fields[0][name], fields[1][name])
 	}
 	return nil
 }
 
-// edit notes a field of a scale set. Of variables the names are told alone: people
+// Edit notes a field of a scale set. Of variables the names are told alone: people
 // put secrets there, whatever they are told.
-func (d *deed) edit(prefix, field string, before, after any) {
+func (d *Deed) Edit(prefix, field string, before, after any) {
 	if field != "env" {
-		d.change(prefix+field, before, after)
+		d.Change(prefix+field, before, after)
 		return
 	}
 	old, _ := plain(before).(map[string]any)
@@ -102,23 +109,29 @@ func veiled(v any) any {
 	return "(set)"
 }
 
-// tell has an event stored with the entry.
-func (d *deed) tell(kind, object, text string) {
+// Tell has an event stored with the entry.
+func (d *Deed) Tell(kind, object, text string) {
 	d.events = append(d.events, events.Event{Kind: kind, Object: object, Text: text})
 }
 
 // audited does what changes something, and writes it to the audit log before the
 // client is answered.
 func (s *Server) audited(op *huma.Operation, w http.ResponseWriter, r *http.Request, next func(huma.Context)) {
-	d := &deed{}
+	// Should the hub die between the change and its entry, this tells of it.
+	if rule := ruleOf(op); !rule.routine {
+		who := CallerOf(r.Context())
+		s.Logger.Info("change asked for", "action", op.OperationID, "object", tokens.Redact(objectOf(r, rule.noun)), "token", who.Token.ID, "address", who.Address, "request", who.RequestID)
+	}
+	d := &Deed{}
 	r = r.WithContext(context.WithValue(r.Context(), deedKey{}, d))
 	held := &heldAnswer{ResponseWriter: w}
 	defer func() {
 		if cause := recover(); cause != nil {
-			s.record(r, op, d, http.StatusInternalServerError, newProblem(http.StatusInternalServerError, "internal", "it broke off"))
+			s.record(r, op, d, http.StatusInternalServerError, problem.New(http.StatusInternalServerError, "internal", "it broke off"))
 			panic(cause)
 		}
 	}()
+	s.begin(r, op, d)
 	next(humago.NewContext(op, r, held))
 	s.record(r, op, d, held.status(), held.problem())
 	held.send()
@@ -126,27 +139,42 @@ func (s *Server) audited(op *huma.Operation, w http.ResponseWriter, r *http.Requ
 
 // record writes the entry, and the events that belong to it. What can't be
 // written is in the hub's own log.
-func (s *Server) record(r *http.Request, op *huma.Operation, d *deed, status int, p *Problem) {
+func (s *Server) record(r *http.Request, op *huma.Operation, d *Deed, status int, p *problem.Problem) {
 	if s.Events == nil {
 		return
 	}
-	who, rule := callerOf(r.Context()), ruleOf(op)
-	e := events.Entry{
-		TokenID: who.token.ID, TokenName: who.token.Name, Role: string(who.token.Role), Address: who.address, RequestID: who.requestID,
-		Method: r.Method, Route: op.Path, Action: op.OperationID, Object: d.object, Status: status, Outcome: "done", Detail: d.detail,
-		Changes: d.changes, Routine: rule.routine,
-	}
-	if e.Object == "" {
-		e.Object = objectOf(r, rule.noun)
-	}
+	e := entryOf(r, op, d)
+	e.Status, e.Outcome, e.Detail, e.Changes, e.Begun = status, "done", d.Detail, d.changes, d.begun
 	if p != nil {
-		e.Outcome, e.Detail = p.code(), p.Detail
+		e.Outcome, e.Detail = p.Code(), p.Detail
 		d.events = nil
 	}
 	// What was done is recorded, even if nobody waits for the answer any more.
 	if err := s.Events.Record(context.WithoutCancel(r.Context()), e, d.events...); err != nil {
 		s.Logger.Error("audit entry not written", "err", err, "token", e.TokenID, "address", e.Address, "request", e.RequestID,
 			"action", e.Action, "object", e.Object, "outcome", e.Outcome)
+	}
+}
+
+// begin notes that a change is asked for, so that it has an entry even if the hub dies
+// before it can be recorded. What can't be noted is done all the same.
+func (s *Server) begin(r *http.Request, op *huma.Operation, d *Deed) {
+	if s.Events == nil || ruleOf(op).routine {
+		return
+	}
+	mark, err := s.Events.Begin(r.Context(), entryOf(r, op, d))
+	if err != nil {
+		s.Logger.Warn("audit entry not noted ahead", "err", err, "action", op.OperationID)
+	}
+	d.begun = mark
+}
+
+// entryOf is the entry of a request as far as it is known before it is done.
+func entryOf(r *http.Request, op *huma.Operation, d *Deed) events.Entry {
+	who, rule := CallerOf(r.Context()), ruleOf(op)
+	return events.Entry{
+		TokenID: who.Token.ID, TokenName: who.Token.Name, Role: string(who.Token.Role), Address: who.Address, RequestID: who.RequestID,
+		Method: r.Method, Route: op.Path, Action: op.OperationID, Object: cmp.Or(d.Object, objectOf(r, rule.noun)), Routine: rule.routine,
 	}
 }
 
@@ -189,11 +217,11 @@ func (h *heldAnswer) status() int {
 }
 
 // problem is what the answer says is wrong; nil: it is a success.
-func (h *heldAnswer) problem() *Problem {
+func (h *heldAnswer) problem() *problem.Problem {
 	if h.status() < 400 {
 		return nil
 	}
-	p := newProblem(h.status(), "internal", "")
+	p := problem.New(h.status(), "internal", "")
 	_ = json.Unmarshal(h.body.Bytes(), p) // all errors of this API are problems
 	return p
 }

@@ -1,4 +1,4 @@
-package api
+package rest
 
 import (
 	"context"
@@ -11,6 +11,8 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
+	"github.com/slipway-ci/slipway/hub/api/problem"
+	"github.com/slipway-ci/slipway/hub/edge"
 	"github.com/slipway-ci/slipway/hub/queue"
 	"github.com/slipway-ci/slipway/tokens"
 )
@@ -18,23 +20,21 @@ import (
 // authenticate lets through who has at least the role that the route needs.
 func (s *Server) authenticate(ctx huma.Context, next func(huma.Context)) {
 	r, w := humago.Unwrap(ctx)
-	token, refusal := s.identify(w, r)
-	if refusal != nil {
-		writeProblem(w, r, refusal)
+	token, good := s.identify(w, r)
+	if !good {
 		return
 	}
-	who := caller{token: token, address: s.ClientIP(r), requestID: r.Header.Get(headerRequest)}
+	who := Caller{Token: token, Address: s.ClientIP(r), RequestID: r.Header.Get(problem.HeaderRequestID)}
 	r = r.WithContext(context.WithValue(r.Context(), callerKey{}, who))
 	rule := ruleOf(ctx.Operation())
 	if !token.Role.Covers(rule.least) {
-		p := newProblem(http.StatusForbidden, "forbidden",
-			fmt.Sprintf("this needs a token with the role %s, and this one has %s", rule.least, token.Role))
-		s.record(r, ctx.Operation(), &deed{}, p.Status, p)
-		writeProblem(w, r, p)
+		p := forbidden(rule.least, token.Role)
+		s.record(r, ctx.Operation(), &Deed{}, p.Status, p)
+		p.Write(w, r)
 		return
 	}
-	if what := s.missing(rule.noun); what != "" {
-		writeProblem(w, r, notConfigured(what))
+	if what := s.Missing[rule.noun]; what != "" {
+		NotConfigured(what).Write(w, r)
 		return
 	}
 	if r.Method == http.MethodGet || r.Method == http.MethodHead {
@@ -44,69 +44,66 @@ func (s *Server) authenticate(ctx huma.Context, next func(huma.Context)) {
 	s.audited(ctx.Operation(), w, r, next)
 }
 
-// identify finds whose the request is, or why it is refused. A good token is never
-// refused for what others at its address do.
-func (s *Server) identify(w http.ResponseWriter, r *http.Request) (queue.Token, *Problem) {
+// identify finds whose the request is, or answers why it is refused. A good token is
+// never refused for what others at its address do.
+func (s *Server) identify(w http.ResponseWriter, r *http.Request) (token queue.Token, good bool) {
 	scheme, text, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	err := queue.ErrUnauthorized
-	var token queue.Token
 	if strings.EqualFold(scheme, "bearer") {
 		token, err = s.Queue.Authenticate(r.Context(), strings.TrimSpace(text), tokens.Admin, tokens.API)
 	}
 	if err == nil {
-		return token, nil
+		return token, true
 	}
 	p := s.refusal(err)
 	if p.Status == http.StatusUnauthorized {
 		w.Header().Set("WWW-Authenticate", "Bearer")
-		if wait := s.failures.add(network(s.ClientIP(r)), time.Now()); wait > 0 {
-			retryAfter(w, int(wait/time.Second)+1)
-			p = tooManyFailures()
+		if wait := s.failures.Add(s.ClientIP(r), time.Now()); wait > 0 {
+			edge.TooManyFailures(w, r, wait)
+			return queue.Token{}, false
 		}
 	}
-	return queue.Token{}, p
+	p.Write(w, r)
+	return queue.Token{}, false
 }
 
-func tooManyFailures() *Problem {
-	return newProblem(http.StatusTooManyRequests, "too-many-failures", "too many failed attempts from this address")
-}
-
-func (s *Server) refusal(err error) *Problem {
+func (s *Server) refusal(err error) *problem.Problem {
 	switch {
 	case errors.Is(err, queue.ErrUnauthorized):
-		return newProblem(http.StatusUnauthorized, "unauthorized", "an API token or admin token is needed: Authorization: Bearer sf_api_… or sf_adm_…")
+		return problem.New(http.StatusUnauthorized, "unauthorized", "an API token or admin token is needed: Authorization: Bearer sf_api_… or sf_adm_…")
 	case errors.Is(err, queue.ErrTokenRevoked):
-		return newProblem(http.StatusUnauthorized, "token-revoked", "this token was revoked")
+		return problem.New(http.StatusUnauthorized, "token-revoked", "this token was revoked")
 	case errors.Is(err, queue.ErrTokenExpired):
-		return newProblem(http.StatusUnauthorized, "token-expired", "this token has expired")
+		return problem.New(http.StatusUnauthorized, "token-expired", "this token has expired")
 	case errors.Is(err, context.Canceled):
-		return stopping()
+		return Stopping()
 	}
 	s.Logger.Error("authentication failed", "err", err)
-	return newProblem(http.StatusInternalServerError, "internal", "internal error: see the hub's log")
+	return problem.New(http.StatusInternalServerError, "internal", "internal error: see the hub's log")
+}
+
+func forbidden(least, has queue.Role) *problem.Problem {
+	return problem.New(http.StatusForbidden, "forbidden", fmt.Sprintf("this needs a token with the role %s, and this one has %s", least, has))
 }
 
 // Require lets requests with at least this role through to next, for routes of the
 // hub beside this API. What it refuses is answered as here.
 func (s *Server) Require(least queue.Role, next http.Handler) http.Handler {
 	return named(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		token, refusal := s.identify(w, r)
-		if refusal == nil && !token.Role.Covers(least) {
-			refusal = newProblem(http.StatusForbidden, "forbidden",
-				fmt.Sprintf("this needs a token with the role %s, and this one has %s", least, token.Role))
+		switch token, good := s.identify(w, r); {
+		case !good:
+		case !token.Role.Covers(least):
+			forbidden(least, token.Role).Write(w, r)
+		default:
+			next.ServeHTTP(w, r)
 		}
-		if refusal != nil {
-			writeProblem(w, r, refusal)
-			return
-		}
-		next.ServeHTTP(w, r)
 	}))
 }
 
-// whileGood returns a context that ends when the token of ctx is revoked or
+// WhileGood returns a context that ends when the token of ctx is revoked or
 // expires, for answers that go on and on. The caller calls stop.
-func (s *Server) whileGood(ctx context.Context) (good context.Context, stop func()) {
-	token := callerOf(ctx).token
+func (s *Server) WhileGood(ctx context.Context) (good context.Context, stop func()) {
+	token := CallerOf(ctx).Token
 	sub := s.Queue.Subscribe(queue.TopicToken(token.ID))
 	var cancel context.CancelFunc
 	if token.ExpiresAt.IsZero() {

@@ -1,37 +1,33 @@
-package api
+package rest
 
 import (
 	"context"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"regexp"
 	"strings"
 
 	"github.com/google/uuid"
 
+	"github.com/slipway-ci/slipway/hub/api/problem"
 	"github.com/slipway-ci/slipway/hub/queue"
 )
 
-// caller is who makes a request.
-type caller struct {
-	token     queue.Token
-	address   string
-	requestID string
+// Caller is who makes a request.
+type Caller struct {
+	Token     queue.Token
+	Address   string
+	RequestID string
 }
 
 type callerKey struct{}
 
-// callerOf is who makes the request of ctx, which every handler has.
-func callerOf(ctx context.Context) caller {
-	c, _ := ctx.Value(callerKey{}).(caller)
+// CallerOf is who makes the request of ctx, which every handler has.
+func CallerOf(ctx context.Context) Caller {
+	c, _ := ctx.Value(callerKey{}).(Caller)
 	return c
 }
-
-// headerRequest names a request, in its answer, in problems, in the log and in
-// the audit log.
-const headerRequest = "X-Request-Id"
 
 var goodRequestID = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 
@@ -40,13 +36,13 @@ var goodRequestID = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 func named(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r = r.Clone(r.Context())
-		id := r.Header.Get(headerRequest)
+		id := r.Header.Get(problem.HeaderRequestID)
 		if !goodRequestID.MatchString(id) {
 			id = uuid.NewString()
-			r.Header.Set(headerRequest, id)
+			r.Header.Set(problem.HeaderRequestID, id)
 		}
 		r.URL.RawQuery = joined(r.URL.RawQuery)
-		w.Header().Set(headerRequest, id)
+		w.Header().Set(problem.HeaderRequestID, id)
 		w.Header().Set("Cache-Control", "no-store")
 		next.ServeHTTP(w, r)
 	})
@@ -79,18 +75,4 @@ func remoteAddress(r *http.Request) string {
 		return r.RemoteAddr
 	}
 	return host
-}
-
-// network is what failures are counted by: whoever has one IPv6 address has the
-// whole /64 (RFC 6177).
-func network(address string) string {
-	ip, err := netip.ParseAddr(address)
-	if err != nil || ip.Unmap().Is4() {
-		return address
-	}
-	prefix, err := ip.WithZone("").Prefix(64)
-	if err != nil {
-		return address
-	}
-	return prefix.String()
 }
