@@ -21,7 +21,7 @@ func (s *Server) explainJob(ctx context.Context, in *jobInput) (*waitingAnswer, 
 		return nil, s.fault(err)
 	}
 	var hub waiting.Hub
-	if job.State == queue.StateQueued {
+	if job.State == queue.StateQueued || job.State == queue.StateReserved {
 		if hub, err = s.look(ctx, job.Labels); err != nil {
 			return nil, s.fault(err)
 		}

@@ -64,6 +64,11 @@ func AppendTx(tx *store.Tx, events ...Event) error {
 	now := time.Now()
 	for _, e := range events {
 		e = e.normal(now)
+		if again, err := endedAlready(tx, e); err != nil {
+			return err
+		} else if again {
+			continue
+		}
 		if _, err := tx.Exec(`INSERT INTO events (seq, at, kind, object, text)
 			VALUES ((SELECT 1 + max(seq, (SELECT coalesce(max(seq), 0) FROM events)) FROM sqlite_sequence WHERE name = 'job_events'), ?, ?, ?, ?)`,
 			e.At.UnixMilli(), e.Kind, e.Object, e.Text); err != nil {
@@ -74,6 +79,17 @@ func AppendTx(tx *store.Tx, events ...Event) error {
 		}
 	}
 	return nil
+}
+
+// endedAlready says whether the event tells of a runner's end that was told before: a
+// hub that starts again sees those that are kept for a post-mortem, and can't know
+// which of them ended meanwhile.
+func endedAlready(tx *store.Tx, e Event) (bool, error) {
+	if !slices.Contains(ends, e.Kind) {
+		return false, nil
+	}
+	last, _, err := store.One(tx, store.Value[string], `SELECT kind FROM events WHERE object = ? ORDER BY seq DESC LIMIT 1`, e.Object)
+	return slices.Contains(ends, last), err
 }
 
 // Wake wakes the readers.

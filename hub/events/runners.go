@@ -3,6 +3,8 @@ package events
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -105,6 +107,9 @@ func (l *Log) tellRunners(before roster, runners []backend.Runner) roster {
 var endings = map[provisioner.EventState]string{
 	provisioner.EventStopped: "runner-exited", provisioner.EventFailed: "runner-failed", provisioner.EventTerminated: "runner-removed",
 }
+
+// ends are those kinds.
+var ends = slices.Collect(maps.Values(endings))
 
 // Ended stores how a runner ended and why, soon: for provisioner.Config.Ended. It
 // never waits.

@@ -136,3 +136,16 @@ func TestEndsSayWhy(t *testing.T) {
 		"runner-failed runner/lost: failed (host-lost), had job job-2, of scale set linux on a",
 	}, texts)
 }
+
+// A hub that starts again tells no runner's end twice; one that came back ends anew.
+func TestAnEndIsStoredOnce(t *testing.T) {
+	w := newWorld(t)
+	tell := func(kind string) {
+		require.NoError(t, w.Append(t.Context(), events.Event{Kind: kind, Object: "runner/r1", Text: kind}))
+	}
+	for _, kind := range []string{"runner-started", "runner-failed", "runner-failed", "runner-removed", "runner-back", "runner-exited"} {
+		tell(kind)
+	}
+	require.NoError(t, w.Append(t.Context(), events.Event{Kind: "runner-failed", Object: "runner/r2", Text: "another"}))
+	require.Equal(t, []string{"runner-started", "runner-failed", "runner-back", "runner-exited", "runner-failed"}, kinds(w.after(0, events.Filter{}, 100).Events))
+}

@@ -22,8 +22,8 @@ type Job struct {
 	Runner string
 }
 
-// Hub is what the hub knows that may hold a job up. It is looked at for jobs that
-// are queued alone.
+// Hub is what the hub knows that may hold a job up. It is looked at for jobs that no
+// runner was launched for.
 type Hub struct {
 	// Full: its disk is, and nothing is given away.
 	Full bool
@@ -68,6 +68,9 @@ const (
 // rank is the order in which the codes of several scale sets are told: the best first.
 var rank = []string{next, full, failing, backingOff, hostsAway, noHost}
 
+// stuck are the codes with which a promise of the hub's own loop leads to no runner yet.
+var stuck = []string{failing, backingOff, hostsAway, noHost}
+
 // most is how many scale sets, or kinds of hosts, one line tells of.
 const most = 3
 
@@ -78,7 +81,11 @@ func Explain(j Job, h Hub) client.Waiting {
 	case j.State == queue.StateLaunched:
 		w.Code, w.Text = starting, fmt.Sprintf("its runner %s was launched, and is not there yet", j.Runner)
 	case j.State == queue.StateReserved:
+		w.ScaleSets = covering(j, h.Sets)
 		w.Code, w.Text = reserved, "it is promised to a provisioner, which makes a runner for it"
+		if code, text := queued(j, h, w.ScaleSets); slices.Contains(stuck, code) {
+			w.Code, w.Text = code, "it is promised to a provisioner; "+text
+		}
 	case j.State != queue.StateQueued:
 		w.Code = none
 	default:
@@ -111,7 +118,7 @@ func queued(j Job, h Hub, sets []client.WaitingOnSet) (code, text string) {
 	}
 	best := slices.MinFunc(sets, func(a, b client.WaitingOnSet) int { return slices.Index(rank, a.Code) - slices.Index(rank, b.Code) })
 	if best.Code == next {
-		return next, fmt.Sprintf("scale set %s: %s: a runner comes (jobs that wait: %d)", best.Name, best.Text, h.Queued)
+		return next, fmt.Sprintf("scale set %s: %s: a runner comes (jobs that wait in all: %d)", best.Name, best.Text, h.Queued)
 	}
 	parts := []string{"scale set " + best.Name + ": " + best.Text}
 	for _, s := range sets {

@@ -35,7 +35,7 @@ func TestWhyAQueuedJobWaits(t *testing.T) {
 		"others might":       {[]string{"arm"}, waiting.Hub{Others: 1, Sets: []waiting.Set{set("a", 0, 1, linux, "")}}, "no-scale-set", "no scale set has the label arm, and no provisioner outside of the hub has asked for it"},
 		"the disk":           {linux, waiting.Hub{Full: true, Sets: []waiting.Set{set("a", 0, 1, linux, "")}}, "storage-full", "the hub's disk is too full: nothing is given to runners until there is room"},
 		"the loop":           {linux, waiting.Hub{Trouble: "poll: refused", Sets: []waiting.Set{set("a", 0, 1, linux, "")}}, "not-taken", "the hub takes no jobs for its scale sets now: poll: refused"},
-		"room":               {linux, waiting.Hub{Queued: 5, Sets: []waiting.Set{set("a", 0, 1, linux, "offline", "")}}, "next", "scale set a: it has room: a runner comes (jobs that wait: 5)"},
+		"room":               {linux, waiting.Hub{Queued: 5, Sets: []waiting.Set{set("a", 0, 1, linux, "offline", "")}}, "next", "scale set a: it has room: a runner comes (jobs that wait in all: 5)"},
 		"its most":           {linux, waiting.Hub{Sets: []waiting.Set{set("a", 3, 3, linux, "")}}, "full", "scale set a: it has all of its runners: 3 of 3"},
 		"no hosts":           {linux, waiting.Hub{Sets: []waiting.Set{set("a", 0, 3, linux)}}, "no-host", "scale set a: the hub has no hosts"},
 		"no host targeted":   {linux, waiting.Hub{Sets: []waiting.Set{set("a", 0, 3, linux, "not targeted", "not targeted")}}, "no-host", "scale set a: it targets none of the hub's hosts"},
@@ -46,7 +46,7 @@ func TestWhyAQueuedJobWaits(t *testing.T) {
 		"its runners crash":  {linux, waiting.Hub{Sets: []waiting.Set{{Name: "a", Labels: linux, Max: 3, Failing: "3 runners in a row crashed", Hosts: []fleet.Verdict{{Name: "h1"}}}}}, "failing", "scale set a: 3 runners in a row crashed"},
 		"unsuitable":         {linux, waiting.Hub{Sets: []waiting.Set{set("a", 0, 3, linux, "of another platform: linux/arm64, and amd64 is asked for")}}, "no-host", "scale set a: host h1: of another platform (linux/arm64, and amd64 is asked for)"},
 		"the best of them":   {linux, waiting.Hub{Sets: []waiting.Set{set("a", 0, 3, linux, "offline"), set("b", 2, 2, big, ""), set("c", 0, 1, []string{"mac"}, "")}}, "full", "scale set b: it has all of its runners: 2 of 2; a: host h1: offline"},
-		"one of them is all": {linux, waiting.Hub{Queued: 1, Sets: []waiting.Set{set("a", 3, 3, linux, ""), set("b", 1, 2, big, "")}}, "next", "scale set b: it has room: a runner comes (jobs that wait: 1)"},
+		"one of them is all": {linux, waiting.Hub{Queued: 1, Sets: []waiting.Set{set("a", 3, 3, linux, ""), set("b", 1, 2, big, "")}}, "next", "scale set b: it has room: a runner comes (jobs that wait in all: 1)"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := waiting.Explain(waiting.Job{State: queue.StateQueued, Labels: c.labels}, c.hub)
@@ -74,7 +74,19 @@ func TestALaunchThatFailedIsTold(t *testing.T) {
 	s := set("a", 0, 1, []string{"linux"}, "")
 	s.Hosts[0].LastFailure = "no such image"
 	w := waiting.Explain(waiting.Job{State: queue.StateQueued, Labels: s.Labels}, waiting.Hub{Queued: 1, Sets: []waiting.Set{s}})
-	require.Equal(t, "scale set a: host h1 has room, and the last launch there failed (no such image): a runner comes (jobs that wait: 1)", w.Text)
+	require.Equal(t, "scale set a: host h1 has room, and the last launch there failed (no such image): a runner comes (jobs that wait in all: 1)", w.Text)
+}
+
+// A promise leads to no runner where the hub's own loop has to wait.
+func TestAPromiseThatIsStuckIsTold(t *testing.T) {
+	job := waiting.Job{State: queue.StateReserved, Labels: []string{"linux"}}
+	w := waiting.Explain(job, waiting.Hub{Sets: []waiting.Set{set("a", 0, 3, job.Labels, "backing off: refused")}})
+	require.Equal(t, "backing-off", w.Code)
+	require.Equal(t, "it is promised to a provisioner; scale set a: host h1: backing off (refused)", w.Text)
+	require.Len(t, w.ScaleSets, 1)
+	for _, hub := range []waiting.Hub{{}, {Sets: []waiting.Set{set("a", 0, 3, job.Labels, "")}}} {
+		require.Equal(t, "reserved", waiting.Explain(job, hub).Code)
+	}
 }
 
 func TestJobsThatAreGivenAwayWaitForTheirRunner(t *testing.T) {
