@@ -124,7 +124,6 @@ func (l *ledger) launched(r *Runner, asked, now time.Time, err error) {
 	case err == nil, errors.Is(err, backend.ErrExists):
 		r.Phase, r.Since = Launched, now
 		lane.LaunchTook = now.Sub(asked)
-		l.retryDone("room " + r.Template)
 		l.metrics.Launched(r.Template, "", now.Sub(r.Begun))
 		l.tell(r, EventStarting, "", now)
 	case backend.IsDefinite(err):
@@ -134,7 +133,7 @@ func (l *ledger) launched(r *Runner, asked, now time.Time, err error) {
 		waits := l.blamer != nil && (errors.Is(err, backend.ErrUnavailable) || errors.Is(err, backend.ErrExhausted))
 		if waits {
 			lane.Room = 0 // what was known of it is over
-			lane.MintRetry = now.Add(min(l.retryIn("room "+r.Template), roomRetryMax))
+			lane.MintRetry = now.Add(roomRetry)
 			r.concluded = true // nothing has ended: it was not begun
 		} else {
 			r.crash = true
@@ -149,9 +148,9 @@ func (l *ledger) launched(r *Runner, asked, now time.Time, err error) {
 	l.snap.Woken = true // look soon: what it became is to be seen
 }
 
-// roomRetryMax is the longest pause after a launch that found no room where there was
-// said to be some: the two are read a moment apart.
-const roomRetryMax = 5 * time.Second
+// roomRetry is the pause after a launch that found no room where there was said to be
+// some. It is short: one place may have none, or say so, while others have.
+const roomRetry = 250 * time.Millisecond
 
 func launchReason(err error) string {
 	switch {

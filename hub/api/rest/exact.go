@@ -107,7 +107,8 @@ func loneSurrogate(s []byte) int {
 	return -1
 }
 
-// escaped is the code unit of the \uXXXX that s begins with, or -1.
+// escaped is the code unit of the escape (a backslash, u, four digits) that s begins
+// with, or -1.
 func escaped(s []byte) rune {
 	if len(s) < 6 || s[0] != '\\' || s[1] != 'u' {
 		return -1
