@@ -12,8 +12,6 @@ import (
 	"sync"
 	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // same is how long after the first signal others count as that one, sent again:
@@ -104,8 +102,13 @@ type Interrupted struct{ Signal os.Signal }
 
 // Error names the signal.
 func (e *Interrupted) Error() string {
-	if number, ok := e.Signal.(syscall.Signal); ok && unix.SignalName(number) != "" {
-		return "interrupted by " + unix.SignalName(number)
+	switch e.Signal {
+	case syscall.SIGINT:
+		return "interrupted by SIGINT"
+	case syscall.SIGTERM:
+		return "interrupted by SIGTERM"
+	case syscall.SIGHUP:
+		return "interrupted by SIGHUP"
 	}
 	return "interrupted by signal " + e.Signal.String()
 }
