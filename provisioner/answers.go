@@ -132,8 +132,6 @@ func (l *ledger) launched(r *Runner, asked, now time.Time, err error) {
 		// A backend of many places waits by itself where one is out of reach, or of room.
 		waits := l.blamer != nil && (errors.Is(err, backend.ErrUnavailable) || errors.Is(err, backend.ErrExhausted))
 		if waits {
-			lane.Room = 0 // what was known of it is over
-			lane.MintRetry = now.Add(roomRetry)
 			r.concluded = true // nothing has ended: it was not begun
 		} else {
 			r.crash = true
@@ -147,10 +145,6 @@ func (l *ledger) launched(r *Runner, asked, now time.Time, err error) {
 	}
 	l.snap.Woken = true // look soon: what it became is to be seen
 }
-
-// roomRetry is the pause after a launch that found no room where there was said to be
-// some. It is short: one place may have none, or say so, while others have.
-const roomRetry = 250 * time.Millisecond
 
 func launchReason(err error) string {
 	switch {

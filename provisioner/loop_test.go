@@ -695,24 +695,3 @@ func TestWantOfRoomIsThePlacesToWaitFor(t *testing.T) {
 		require.Zero(t, loop.State().Templates[0].Failures)
 	})
 }
-
-// One that says that it has room, and has none, is asked at a pace.
-func TestRoomThatIsNoneIsNotAskedForAgainAndAgain(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		var tries atomic.Int64
-		engine := memory.New(memory.Config{Fault: func(c memory.Call) memory.Fault {
-			if c.Op == memory.OpLaunch {
-				tries.Add(1)
-				return memory.Fault{Err: backend.ErrExhausted}
-			}
-			return memory.Fault{}
-		}})
-		warm := small(10)
-		warm.MinIdle = 1
-		_, end := startLoop(t, provisioner.Config{ControlPlane: newPlane(), Backend: &blaming{Backend: engine.Backend("owner")}, Templates: []template.Template{warm}})
-		defer end()
-		time.Sleep(time.Minute)
-		require.Greater(t, tries.Load(), int64(5), "it goes on")
-		require.LessOrEqual(t, tries.Load(), int64(4*60))
-	})
-}
