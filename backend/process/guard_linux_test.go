@@ -60,7 +60,10 @@ func TestRunnerThatFillsTheDisk(t *testing.T) {
 	}
 	t.Cleanup(func() { require.NoError(t, syscall.Unmount(dir, 0)) })
 	b := open(t, Config{Dir: dir})
-	id := launch(t, b, shell(t, `echo begins; cat /dev/zero >big 2>/dev/null; echo lost; cat /dev/zero >"$TMPDIR"/big 2>/dev/null; exit 3`))
+	full := filepath.Join(t.TempDir(), "full") // when its first line is stored
+	id := launch(t, b, shell(t, `echo begins; until [ -e `+full+` ]; do sleep 0.01; done; cat /dev/zero >big 2>/dev/null; echo lost; cat /dev/zero >"$TMPDIR"/big 2>/dev/null; exit 3`))
+	printed(t, b, id, "begins")
+	require.NoError(t, os.WriteFile(full, nil, 0o600))
 	r := ended(t, b, id)
 	require.NotNil(t, r.ExitCode, "%+v", r)
 	require.Equal(t, 3, *r.ExitCode)
