@@ -1,6 +1,7 @@
 package agentd
 
 import (
+	"context"
 	"errors"
 	"io"
 	"os"
@@ -39,7 +40,12 @@ func Main(args []string) int {
 	err := command.Execute(ctx, root, args)
 	var restart *Restart
 	if errors.As(err, &restart) {
-		err = restart.Exec(args)
+		stop() // from here on a signal does by itself what it is for
+		if interrupted := new(signals.Interrupted); errors.As(context.Cause(ctx), &interrupted) {
+			err = nil
+		} else {
+			err = restart.Exec(args)
+		}
 	}
 	return command.Report(root.Name(), root.ErrOrStderr(), err)
 }

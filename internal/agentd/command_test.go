@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/hashicorp/go-hclog"
 	"github.com/stretchr/testify/require"
 
 	"github.com/slipway-ci/slipway/internal/agentd/identity"
@@ -233,6 +235,50 @@ func TestHangUpReadsThePolicy(t *testing.T) {
 	p = begin(t, good(t), "", nil, "run", "--backend", "process", "--policy", policy, "--data", h.enrolHere(t))
 	require.Equal(t, 1, p.code(), "no agent without its policy")
 	require.Contains(t, p.out.String(), "max_runner")
+}
+
+func TestNoHangUpIsLost(t *testing.T) {
+	h := newHub(t)
+	h.set(func() { h.deaf = true })
+	seen := make(chan os.Signal, 1)
+	signal.Notify(seen, syscall.SIGHUP)
+	defer signal.Stop(seen)
+	a := start(t, h.enrolHere(t), func(c *Config) {
+		c.Logger = hclog.New(&hclog.LoggerOptions{Output: writer(func(line string) {
+			if strings.Contains(line, "starting: ") { // the policy is read, its parts are yet to begin
+				_ = syscall.Kill(os.Getpid(), syscall.SIGHUP)
+				<-seen
+			}
+		})})
+	})
+	again := &Restart{}
+	require.ErrorAs(t, a.ended(), &again)
+	require.Equal(t, "the policy is read anew", again.Reason)
+}
+
+// writer is told each line of a log while its writer waits.
+type writer func(line string)
+
+func (w writer) Write(line []byte) (int, error) {
+	w(string(line))
+	return len(line), nil
+}
+
+func TestAStopIsHeededWhileItStartsAnew(t *testing.T) {
+	h := newHub(t)
+	h.set(func() { h.deaf = true })
+	p := begin(t, good(t), "", nil, "run", "--backend", "process", "--data", h.enrolHere(t))
+	p.says("starting")
+	p.signal(syscall.SIGHUP)
+	p.says("reading the policy anew")
+	p.signal(syscall.SIGHUP)
+	p.signal(syscall.SIGTERM)
+	p.code()
+	if status := p.cmd.ProcessState.Sys().(syscall.WaitStatus); status.Signaled() {
+		require.Equal(t, syscall.SIGTERM, status.Signal(), "the new program had yet to ask for it")
+	} else {
+		require.Equal(t, 0, status.ExitStatus())
+	}
 }
 
 func TestSystemdIsTold(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"sync"
 	"time"
 
@@ -36,6 +37,7 @@ type program struct {
 	fresh   chan struct{}           // of one: the engine may tell other facts now
 	staged  chan struct{}           // of one: an update was fetched
 	moved   chan struct{}           // of one: the report is another
+	hungUp  chan os.Signal          // of one: the policy is to be read anew
 
 	mu        sync.Mutex
 	facts     docker.Facts
@@ -157,6 +159,7 @@ func (p *program) restart(reason string) error {
 
 // run opens the engine and serves it.
 func (p *program) run(ctx context.Context) (err error) {
+	defer p.listenForHangUps()()
 	if p.rules, err = p.config.guard(); err != nil {
 		return err
 	}

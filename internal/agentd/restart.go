@@ -3,6 +3,7 @@ package agentd
 import (
 	"fmt"
 	"os"
+	"os/signal"
 	"slices"
 	"strings"
 	"syscall"
@@ -34,6 +35,7 @@ func (r *Restart) Exec(args []string) error {
 	if r.Program != r.Installed {
 		env = append(env, update.InstalledEnv+"="+r.Installed)
 	}
+	signal.Ignore(syscall.SIGHUP) // it would end a program that has yet to ask for it, and is about to read all anew
 	err := syscall.Exec(r.Program, append([]string{r.Program}, args...), env)
 	if r.failed != nil && r.Program != r.Installed {
 		if err := r.failed(err); err != nil {

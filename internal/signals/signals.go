@@ -26,19 +26,22 @@ const same = 500 * time.Millisecond
 //
 // A SIGHUP that is none of them ends nothing: whoever reloads on it asks for it
 // with signal.Notify, and one that comes before that is lost. The function that is
-// returned ends the context and puts the signals back to what they do by themselves.
+// returned puts the signals back to what they do by themselves, and ends the
+// context: its cause is then Interrupted if one of them came in time, however late.
 func Interruptible(stderr io.Writer, on ...os.Signal) (context.Context, func()) {
 	if len(on) == 0 {
 		on = []os.Signal{os.Interrupt, syscall.SIGTERM}
 	}
 	last := &leaving{}
 	ctx, cancel := context.WithCancelCause(context.WithValue(context.Background(), leavingKey{}, last))
-	received, hungUp, done := make(chan os.Signal, 2), make(chan os.Signal, 1), make(chan struct{})
+	received, hungUp := make(chan os.Signal, 2), make(chan os.Signal, 1)
+	done, ended := make(chan struct{}), make(chan struct{})
 	signal.Notify(received, on...)
 	if !slices.Contains(on, os.Signal(syscall.SIGHUP)) {
 		signal.Notify(hungUp, syscall.SIGHUP)
 	}
 	go func() {
+		defer close(ended)
 		var first time.Time
 		for {
 			select {
@@ -56,12 +59,18 @@ func Interruptible(stderr io.Writer, on ...os.Signal) (context.Context, func()) 
 			}
 		}
 	}()
-	return ctx, func() {
+	return ctx, sync.OnceFunc(func() {
 		signal.Stop(received)
 		signal.Stop(hungUp)
 		close(done)
-		cancel(nil)
-	}
+		<-ended
+		select {
+		case s := <-received:
+			cancel(&Interrupted{Signal: s})
+		default:
+			cancel(nil)
+		}
+	})
 }
 
 // leaving is what happens on the second signal.
