@@ -56,8 +56,8 @@ func (l *ledger) minted(a Action, runners []*Runner, registrations []Registratio
 	if refused > 0 {
 		l.note("info", "registrations refused", "template", a.Template, "reservation", a.Reservation, "count", refused)
 	}
-	if refused > 0 && a.Reservation == "" { // nothing else would slow a floor down
-		l.lanes[a.Template].MintRetry = now.Add(l.retryIn("mint " + a.Template))
+	if refused > 0 && a.Reservation == "" {
+		l.lanes[a.Template].LevelRetry = now.Add(l.retryIn("mint " + a.Template))
 	}
 }
 
@@ -133,6 +133,9 @@ func (l *ledger) launched(r *Runner, asked, now time.Time, err error) {
 		waits := l.blamer != nil && (errors.Is(err, backend.ErrUnavailable) || errors.Is(err, backend.ErrExhausted))
 		if waits {
 			r.concluded = true // nothing has ended: it was not begun
+			if r.Reservation == "" {
+				lane.LevelRetry = now.Add(levelPause)
+			}
 		} else {
 			r.crash = true
 			l.crashed(r.Template, lane, r.Begun, reason+": "+err.Error(), now)

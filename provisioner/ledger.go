@@ -104,7 +104,7 @@ func (l *ledger) setTemplates(templates []template.Template, now time.Time) {
 			l.lanes[t.Key] = &lane{next: crashBackOff()}
 		case before.Get(t.Key) == nil || !reflect.DeepEqual(*before.Get(t.Key), t):
 			l.lanes[t.Key] = &lane{
-				Lane: Lane{Room: had.Room, Preparing: had.Preparing, LaunchTook: had.LaunchTook, MintRetry: had.MintRetry}, next: crashBackOff(), since: now,
+				Lane: Lane{Room: had.Room, Preparing: had.Preparing, LaunchTook: had.LaunchTook, MintRetry: had.MintRetry, LevelRetry: had.LevelRetry}, next: crashBackOff(), since: now,
 			}
 		}
 	}

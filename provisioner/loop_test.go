@@ -671,27 +671,41 @@ func TestACrashIsHeldAgainstItsPlaceWhereThatIsKnown(t *testing.T) {
 }
 
 func TestWantOfRoomIsThePlacesToWaitFor(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		p := newPlane()
-		var tries atomic.Int64
-		engine := memory.New(memory.Config{Fault: func(c memory.Call) memory.Fault {
-			if c.Op == memory.OpLaunch {
-				tries.Add(1)
-				return memory.Fault{Err: backend.ErrExhausted}
-			}
-			return memory.Fault{}
-		}})
-		loop, err := provisioner.New(provisioner.Config{
-			ControlPlane: p, Backend: &blaming{Backend: engine.Backend("owner")}, Templates: []template.Template{small(10)},
+	for name, tc := range map[string]struct {
+		want  provisioner.Demand
+		floor int
+		tries int
+	}{
+		"a grant's are each tried":  {want: provisioner.Demand{Grants: []provisioner.Grant{{Reservation: "r1", Labels: []string{"linux"}, Count: 3, Lifetime: time.Minute}}}, tries: 3},
+		"an idle floor's go slowly": {floor: 2, tries: 2 * 5},
+		"a target's go slowly":      {want: provisioner.Demand{Targets: []provisioner.Target{{Template: "small", Count: 2}}}, tries: 2 * 5},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				p := newPlane()
+				var tries atomic.Int64
+				engine := memory.New(memory.Config{Fault: func(c memory.Call) memory.Fault {
+					if c.Op == memory.OpLaunch {
+						tries.Add(1)
+						return memory.Fault{Before: 5 * time.Millisecond, Err: backend.ErrExhausted}
+					}
+					return memory.Fault{}
+				}})
+				one := small(10)
+				one.MinIdle = tc.floor
+				loop, err := provisioner.New(provisioner.Config{
+					ControlPlane: p, Backend: &blaming{Backend: engine.Backend("owner")}, Templates: []template.Template{one},
+				})
+				require.NoError(t, err)
+				ctx, cancel := context.WithCancel(context.Background())
+				done := make(chan error, 1)
+				go func() { done <- loop.Run(ctx) }()
+				defer func() { cancel(); require.NoError(t, <-done) }()
+				p.push(tc.want)
+				time.Sleep(5 * time.Second)
+				require.EqualValues(t, tc.tries, tries.Load())
+				require.Zero(t, loop.State().Templates[0].Failures)
+			})
 		})
-		require.NoError(t, err)
-		ctx, cancel := context.WithCancel(context.Background())
-		done := make(chan error, 1)
-		go func() { done <- loop.Run(ctx) }()
-		defer func() { cancel(); require.NoError(t, <-done) }()
-		p.grant("r1", 3, "linux")
-		time.Sleep(5 * time.Second)
-		require.EqualValues(t, 3, tries.Load(), "each was tried")
-		require.Zero(t, loop.State().Templates[0].Failures)
-	})
+	}
 }

@@ -135,6 +135,9 @@ func (p *plan) forLevels(wants []want, room map[string]int) []want {
 	for _, key := range p.s.Order {
 		t, c := p.s.Index.Get(key), p.counts[key]
 		n, reason := 0, ""
+		if !p.due(p.s.Lanes[key].LevelRetry) {
+			continue
+		}
 		if p.s.Able.Warm {
 			n, reason = max(t.MinIdle-c.idle, t.TargetConcurrency-c.live-granted[key]), "below the idle floor"
 		}

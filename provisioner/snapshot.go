@@ -70,8 +70,9 @@ type Lane struct {
 	// Preparing: a prepare is under way. Prepared is when the last good one ended.
 	Preparing bool
 	Prepared  time.Time
-	// MintRetry is the earliest time of the next mint.
-	MintRetry time.Time
+	// MintRetry is the earliest time of the next mint, LevelRetry that of the next for
+	// a target or an idle floor: grants bound their own tries, levels do not.
+	MintRetry, LevelRetry time.Time
 	// Failures in a row, Until when nothing is launched on their account, and
 	// LastFailure, after which a new runner counts as a probe.
 	Failures    int
