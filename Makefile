@@ -1,6 +1,6 @@
 # Everything CI does is a target here; .ci/run calls them in order.
 GO       ?= go
-PACKAGES ?= ./internal/fleettest ./internal/standalone ./internal/hostile ./internal/sim ./docker ./... # the longest first
+PACKAGES ?= $(addprefix ./,internal/standalone internal/fleettest docker internal/sim internal/demo provisioner/shipfox internal/hostile backend/process internal/agentd ...) # the longest first
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
 .PHONY: build test lint bench bench-hub soak fmt engine
@@ -12,7 +12,7 @@ build:
 # Every test that can run here; those that lack a Docker engine are counted aloud.
 # SQLite is C translated to Go: to check its pointers takes most of the tests' time.
 test:
-	$(GO) run ./internal/testcount -race -gcflags=modernc.org/...=-d=checkptr=0 -p 4 -timeout 15m $(PACKAGES)
+	$(GO) run ./internal/testcount -race -gcflags=modernc.org/...=-d=checkptr=0 -ldflags=-w -p 5 -timeout 15m $(PACKAGES)
 
 lint:
 	@test -z "$$(gofmt -l .)" || { echo "not gofmt-ed:"; gofmt -l .; exit 1; }

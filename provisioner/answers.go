@@ -95,8 +95,10 @@ func (l *ledger) mintFailed(a Action, runners []*Runner, now time.Time, err erro
 func (l *ledger) announced(r *Runner, now time.Time, err error) {
 	switch {
 	case err == nil:
+		l.succeeded("announce")
 		r.Phase, r.Since = Announced, now
 	case errors.Is(err, ErrRefused):
+		l.succeeded("announce")
 		l.note("info", "refused by the control plane", "runner", r.ID, "template", r.Template, "err", err)
 		l.drop(r, "", now)
 	default:

@@ -1,6 +1,7 @@
 package provisioner
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"reflect"
@@ -13,7 +14,8 @@ import (
 const (
 	FacetPoll     = "poll"     // the control plane answers polls
 	FacetList     = "list"     // the backend can be observed
-	FacetLaunches = "launches" // no template is backing off, or has runners that come to nothing
+	FacetLaunches = "launches" // registrations are made; no template is backing off, or has runners that come to nothing
+	FacetEndings  = "endings"  // runners can be ended
 	FacetReports  = "reports"  // events are accepted
 	FacetFacts    = "facts"    // the control plane tells facts
 	FacetOwner    = "owner"    // nobody else launches under our owner's id
@@ -61,11 +63,11 @@ func (h Health) Template(key string) TemplateHealth {
 // Facet is one side of health.
 type Facet struct {
 	// Name is one of the Facet constants.
-	Name string
+	Name string `json:"name"`
 	// OK is whether nothing is wrong.
-	OK bool
+	OK bool `json:"ok"`
 	// Reason says what is wrong; empty where nothing is.
-	Reason string
+	Reason string `json:"reason,omitempty"`
 }
 
 // Ready says whether work can be expected to flow: the last good poll and the
@@ -140,8 +142,9 @@ func (l *Loop) Health() Health {
 		list = p.problems["list"]
 	}
 	add(FacetList, list)
-	add(FacetLaunches, strings.Join(p.failing, ", "))
-	add(FacetReports, firstOf(p.problems["outbox"], p.problems["report"]))
+	add(FacetLaunches, p.wrong(p.failing, "capacity", "mint", "announce"))
+	add(FacetEndings, p.wrong(nil, "retire", "remove"))
+	add(FacetReports, cmp.Or(p.problems["outbox"], p.problems["report"]))
 	add(FacetFacts, p.problems["facts"])
 	if p.conflict.IsZero() {
 		add(FacetOwner, "")
@@ -151,13 +154,15 @@ func (l *Loop) Health() Health {
 	return h
 }
 
-func firstOf(texts ...string) string {
-	for _, t := range texts {
-		if t != "" {
-			return t
+// wrong adds to what is wrong the kinds of calls of which the last one failed.
+func (p *published) wrong(what []string, calls ...string) string {
+	what = slices.Clone(what)
+	for _, call := range calls {
+		if text := p.problems[call]; text != "" {
+			what = append(what, call+": "+text)
 		}
 	}
-	return ""
+	return strings.Join(what, ", ")
 }
 
 // stale says why a kind of call is not well: its last good one is too old, or

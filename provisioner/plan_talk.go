@@ -96,12 +96,13 @@ func (p *plan) ask() {
 	}
 }
 
-// askable are the runners to ask about; urgent says that one has ended since
-// the last ask began.
+// askable are the runners to ask about: all of which the control plane may have been
+// told, since it may end those that it is not asked about. urgent says that one has
+// ended since the last ask began.
 func askable(s Snapshot) (runners []*Runner, urgent bool) {
 	for _, r := range s.Runners {
 		unasked := r.Phase == Launched && !r.HoldsSlot() && !r.judged && !r.asked
-		if r.HoldsSlot() && !r.Phase.beforeLaunch() || unasked {
+		if r.HoldsSlot() && !r.Phase.beforeAnnounce() || unasked {
 			runners = append(runners, r)
 		}
 		urgent = urgent || unasked

@@ -37,6 +37,9 @@ func (p Phase) beforeLaunch() bool {
 	return p == Minting || p == Minted || p == Announcing || p == Announced
 }
 
+// beforeAnnounce says whether the control plane was not told of the runner yet.
+func (p Phase) beforeAnnounce() bool { return p == Minting || p == Minted }
+
 // inFlight says whether the runner is on its way and may exist or come to
 // exist without being seen.
 func (p Phase) inFlight() bool { return p.beforeLaunch() || p == Launching || p == Uncertain }

@@ -86,6 +86,14 @@ type Lane struct {
 	Ends *Ends
 }
 
+// waits is until when nothing is begun for the template; zero: nothing is waited for.
+func (l Lane) waits(now time.Time) time.Time {
+	if l.MintRetry.After(now) {
+		return later(l.Until, l.MintRetry)
+	}
+	return l.Until
+}
+
 // HeldGrant is a grant of which not everything was minted yet.
 type HeldGrant struct {
 	Grant

@@ -164,6 +164,8 @@ func setSnapshot(t *testing.T, s *Snapshot, name string, v pairs) {
 		s.Able.Prepare = true
 	case "cold":
 		s.Able.Warm = false
+	case "facts": // and they are due
+		s.Able.Facts, s.Facts = true, Call{}
 	case "no-retire":
 		s.Able.Retire = false
 	case "idle-poller":

@@ -79,7 +79,7 @@ func stateOf(s Snapshot) State {
 		t, c, lane := s.Index.Get(key), all[key], s.Lanes[key]
 		ts := TemplateState{
 			Key: key, Free: s.room(t, c), Live: c.live, Idle: c.idle, Max: t.MaxConcurrency,
-			Failures: lane.Failures, FailureReason: lane.FailureReason, Until: lane.Until, Preparing: lane.Preparing, Ends: lane.Ends,
+			Failures: lane.Failures, FailureReason: lane.FailureReason, Until: lane.waits(s.Now), Preparing: lane.Preparing, Ends: lane.Ends,
 		}
 		if target, told := s.Targets[key]; told {
 			ts.Target = &target.Count

@@ -2,6 +2,7 @@ package process
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -123,9 +124,10 @@ func (b *Backend) environment(spec backend.Spec) map[string]string {
 	}
 	dir := b.folder.runner(spec.ID)
 	env["HOME"], env["TMPDIR"] = homeDir(dir), tmpDir(dir)
-	for name, value := range spec.Env {
-		env[name] = value
+	if spec.InjectRunner || len(spec.Entrypoint)+len(spec.Command) == 0 {
+		maps.Copy(env, b.config.RunnerEnv)
 	}
+	maps.Copy(env, spec.Env)
 	env[markerName] = marker(dir)
 	return env
 }

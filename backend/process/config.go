@@ -23,6 +23,9 @@ type Config struct {
 	// Runner is the one-job runner program with its arguments, for specs with
 	// InjectRunner. Without it such specs are invalid.
 	Runner []string
+	// RunnerEnv are variables that Runner and Command get besides their spec's, which
+	// win.
+	RunnerEnv map[string]string
 	// InheritEnv names the variables that runners get from this process's
 	// environment, where they are set; nil means PATH. They get no other.
 	InheritEnv []string

@@ -172,7 +172,7 @@ func (p *program) run(ctx context.Context) (err error) {
 		return err
 	}
 	config := p.config.engine(p.who.Owner, p.rules)
-	config.Program, config.Roots = self, pem
+	config.Program, config.Roots, config.RootsFile = self, pem, p.config.CAFile
 	config.Changed = p.engineChanged
 	if p.engine, err = engine.Open(config); err != nil {
 		return err

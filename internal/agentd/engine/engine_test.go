@@ -4,9 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"path/filepath"
 	"testing"
+	"time"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
 	"github.com/slipway-ci/slipway/agent/policy"
@@ -125,6 +129,31 @@ func TestDisk(t *testing.T) {
 	e, err := Open(Config{Kind: "process", Owner: "me", Rules: policy.Default(), Dir: root, Program: "/bin/false"})
 	require.NoError(t, err)
 	require.Positive(t, e.Disk(dockerFacts("")).Total)
+	require.NoError(t, e.Close())
+}
+
+// TestRunnersTrustWhatTheAgentTrusts: the file is named to them, wherever they run.
+func TestRunnersTrustWhatTheAgentTrusts(t *testing.T) {
+	t.Chdir(t.TempDir())
+	program, err := filepath.Abs("runner")
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(program, []byte("#!/bin/sh\ncat \"$SLIPWAY_CA_FILE\"\n"), 0o700))
+	require.NoError(t, os.WriteFile("ca.pem", []byte("an authority\n"), 0o600))
+	e, err := Open(Config{Kind: "process", Owner: "me", Rules: policy.Default(), Dir: filepath.Join(t.TempDir(), "runners"), Program: program, RootsFile: "ca.pem"})
+	require.NoError(t, err)
+	id := uuid.Must(uuid.NewV7()).String()
+	require.NoError(t, e.Launch(t.Context(), backend.Spec{ID: id, InjectRunner: true}))
+	require.Eventually(t, func() bool {
+		listing, err := e.List(t.Context())
+		return err == nil && len(listing.Runners) == 1 && listing.Runners[0].State == backend.Exited
+	}, time.Minute, 10*time.Millisecond)
+	log, err := backend.Logs(t.Context(), e, id, 0)
+	require.NoError(t, err)
+	text, err := io.ReadAll(log)
+	require.NoError(t, err)
+	require.NoError(t, log.Close())
+	require.Equal(t, "an authority\n", string(text))
+	require.NoError(t, e.Remove(t.Context(), id))
 	require.NoError(t, e.Close())
 }
 

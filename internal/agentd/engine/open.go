@@ -32,6 +32,8 @@ type Config struct {
 	Program string
 	// Roots are certificates that runners trust beside the system's; nil: none.
 	Roots []byte
+	// RootsFile is where they lie; empty: nowhere.
+	RootsFile string
 	// DockerHost is where Docker's engine listens; default DOCKER_HOST, then the local
 	// socket.
 	DockerHost string
@@ -86,8 +88,16 @@ func (c Config) local() bool {
 }
 
 func (c Config) openProcess() (*Engine, error) {
+	var env map[string]string
+	if c.RootsFile != "" {
+		file, err := filepath.Abs(c.RootsFile) // a runner has a folder of its own
+		if err != nil {
+			return nil, err
+		}
+		env = map[string]string{docker.CAFileEnv: file}
+	}
 	b, err := process.New(process.Config{
-		Owner: c.Owner, Dir: c.Dir, Runner: []string{c.Program, "runner"}, MaxRunners: c.Rules.MaxRunners(), Logger: c.Logger.Named("process"),
+		Owner: c.Owner, Dir: c.Dir, Runner: []string{c.Program, "runner"}, RunnerEnv: env, MaxRunners: c.Rules.MaxRunners(), Logger: c.Logger.Named("process"),
 	})
 	if err != nil {
 		return nil, err

@@ -129,6 +129,9 @@ func (u *Updater) unfit(s state) string {
 	if s.Pending && s.Starts >= u.config.Starts {
 		return fmt.Sprintf("it was started %d times and never welcomed by the hub", s.Starts)
 	}
+	if s.Pending && s.Starts > 0 && time.Since(s.Since) > u.config.Deadline { // it hung, and somebody ended it
+		return fmt.Sprintf("the hub did not welcome it within %s", u.config.Deadline)
+	}
 	sum, err := digest(s.Active.path(u.config.Folder))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

@@ -279,6 +279,17 @@ func TestACrashLoopGoesBack(t *testing.T) {
 	require.Empty(t, s.program(s.installed, "v1.0.0").Problem())
 }
 
+func TestOneThatHangsGoesBackAtTheNextStart(t *testing.T) {
+	s := newSite(t)
+	s.serve("v1.1.0", script("v1.1.0"))
+	short := func(c *update.Config) { c.Deadline = time.Nanosecond }
+	require.NoError(t, s.program(s.installed, "v1.0.0", short).Stage(t.Context(), "v1.1.0"))
+	require.NotEmpty(t, s.program(s.installed, "v1.0.0", short).Program(), "the first start is its chance, however late")
+	after := s.program(s.installed, "v1.0.0", short)
+	require.Empty(t, after.Program())
+	require.Equal(t, "v1.1.0: the hub did not welcome it within 1ns; back to the installed program", after.Problem())
+}
+
 func TestAnActiveProgramThatIsNotWhatItWas(t *testing.T) {
 	for name, spoil := range map[string]func(*testing.T, string){
 		"gone":    func(t *testing.T, path string) { require.NoError(t, os.Remove(path)) },

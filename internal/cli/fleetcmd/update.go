@@ -1,6 +1,7 @@
 package fleetcmd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -112,11 +113,12 @@ func updated(ctx context.Context, h *remote.Hub, host *client.Host) error {
 }
 
 func updating(h client.Host) string {
+	version := cmp.Or(h.AgentVersion, "an unknown version")
 	switch {
 	case h.UpdateTo != "":
-		return fmt.Sprintf("%s -> %s", h.AgentVersion, h.UpdateTo)
+		return fmt.Sprintf("%s -> %s", version, h.UpdateTo)
 	case h.UpdateProblem != "":
-		return fmt.Sprintf("has %s: %s", h.AgentVersion, h.UpdateProblem)
+		return fmt.Sprintf("has %s: %s", version, h.UpdateProblem)
 	}
-	return "has " + h.AgentVersion
+	return "has " + version
 }
