@@ -93,17 +93,24 @@ func (l *ledger) mintFailed(a Action, runners []*Runner, now time.Time, err erro
 }
 
 func (l *ledger) announced(r *Runner, now time.Time, err error) {
+	lane := l.lanes[r.Template]
 	switch {
 	case err == nil:
 		l.succeeded("announce")
+		lane.refusals = 0
+		l.retryDone("refused " + r.Template)
 		r.Phase, r.Since = Announced, now
 	case errors.Is(err, ErrRefused):
 		l.succeeded("announce")
 		l.note("info", "refused by the control plane", "runner", r.ID, "template", r.Template, "err", err)
 		l.drop(r, "", now)
-	default:
+		if lane.refusals++; lane.refusals > fewRefusals {
+			lane.MintRetry = now.Add(l.retryIn("refused " + r.Template))
+		}
+	default: // what it was for is granted again, to fail again
 		l.failed("announce", err)
 		l.drop(r, "announce: "+err.Error(), now)
+		lane.MintRetry = now.Add(l.retryIn("announce"))
 	}
 }
 

@@ -112,6 +112,7 @@ const (
 	crashWindow      = 30 * time.Second       // "soon after start"
 	idleCrashes      = 3                      // clean exits without a job in a row that count as a crash
 	conflictPatience = time.Minute            // of an owner conflict until launching stops
+	fewRefusals      = 3                      // announcements refused in a row until the next mints wait
 	levelPause       = time.Second            // for targets and idle floors, where the room that was told was not there
 	outboxLimit      = 50_000                 // events; each runner of a large fleet tells one when it is adopted
 	reportBatch      = 1000                   // events a report; the Shipfox API's limit

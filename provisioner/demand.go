@@ -163,15 +163,16 @@ func (l *ledger) judge(r *Runner, now time.Time) {
 	if r.judged || lane == nil {
 		return
 	}
-	if r.end == nil { // it was removed, or has disappeared
-		r.judged = true
-		return
-	}
 	lived := r.Ended.Sub(later(r.Begun, r.Born))
 	noJob := r.Fact.Busy == No && r.FactAt.After(r.Ended)
-	clean := r.end.State == backend.Exited
+	gone := r.end == nil // it was removed, or has disappeared
+	clean := !gone && r.end.State == backend.Exited
 	switch {
 	case r.Removing != "", r.Fact.Busy == Yes, clean && r.Fact.Registered == Yes && r.Fact.Busy == Unknown:
+	case gone:
+		if (noJob || r.Fact.Registered == No) && lived < crashWindow {
+			l.blame(r, lane, fmt.Sprintf("%s: after %s, without a job", ReasonDisappeared, lived.Round(time.Millisecond)), now)
+		}
 	case !clean && r.Fact.Registered != Yes:
 		l.blame(r, lane, endReason(r.end), now)
 	case noJob && lived < crashWindow:

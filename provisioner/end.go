@@ -89,7 +89,7 @@ func (l *ledger) conclude(r *Runner) {
 	}
 	r.concluded = true
 	e := endOf(r)
-	if lane := l.lanes[r.Template]; lane != nil {
+	if lane := l.lanes[r.Template]; lane != nil && !r.old() {
 		lane.ended(e, r.Begun)
 	}
 	if l.ended != nil {

@@ -319,3 +319,64 @@ func TestANewTemplateHasRoomAtOnce(t *testing.T) {
 		require.Equal(t, 1, w.live())
 	})
 }
+
+// A place whose runners are gone as soon as they were begun, as one where something
+// prunes containers, is not fed without an end.
+func TestWhatVanishesAtOnceIsACrash(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w, k, o := ending(t, func(backend.Spec) memory.Program { return memory.Program{} }, func(c *provisioner.Config, _ *memory.Config) {
+			c.Templates[0].MinIdle = 2
+		})
+		defer w.stop()
+		for range 60_000 / 50 {
+			w.after(50 * time.Millisecond)
+			for _, id := range w.ids() {
+				k.know(provisioner.Fact{Runner: id, Registered: provisioner.No, Busy: provisioner.No})
+				require.True(t, w.engine.Lose(id))
+			}
+		}
+		require.Less(t, k.mints(), 30, "in a minute")
+		require.Positive(t, o.reasons()[provisioner.ReasonDisappeared])
+		require.True(t, o.ends[0].Crash)
+		require.Contains(t, w.loop.Health().Template("small").Reason, "disappeared: after")
+	})
+}
+
+// ends counts what metrics are told.
+type ends struct {
+	provisioner.Metrics
+	count int
+}
+
+func (e *ends) Ended(string, string, string)           { e.count++ }
+func (e *ends) Launched(string, string, time.Duration) {}
+func (e *ends) Registered(string, time.Duration)       {}
+func (e *ends) Measured(provisioner.Levels)            {}
+
+// A failed runner that is kept is no news to the loop's next life, even where its host
+// is not there when that begins.
+func TestWhatEndedBeforeTheLoopBeganProvesNothing(t *testing.T) {
+	for _, away := range []bool{false, true} {
+		bubble(t, func(t *testing.T) {
+			first, second := &ends{}, &ends{}
+			w, k, _ := ending(t, func(backend.Spec) memory.Program { return memory.Program{Run: 40 * time.Second, ExitCode: 1} }, func(c *provisioner.Config, e *memory.Config) {
+				c.Metrics, e.Hosts = first, []memory.Host{{Name: "a"}}
+			})
+			defer func() { w.stop() }()
+			k.grant("r", 1, "linux")
+			w.after(2 * time.Minute)
+			require.Equal(t, 1, w.row().Count)
+			require.Equal(t, 1, first.count)
+			w.stop()
+			w.engine.SetOnline("a", !away)
+			w.config.Metrics = second
+			w.run()
+			w.after(10 * time.Second)
+			w.engine.SetOnline("a", true)
+			w.after(2 * time.Minute)
+			require.Equal(t, provisioner.TemplateHealth{Template: "small"}, w.loop.Health().Template("small"))
+			require.Zero(t, second.count)
+			require.Len(t, w.ids(), 1, "it is kept")
+		})
+	}
+}

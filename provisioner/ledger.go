@@ -46,6 +46,7 @@ type lane struct {
 	next       *backoff.ExponentialBackOff
 	since      time.Time // when the template was edited last; zero: never
 	rowBegun   time.Time // when the first runner of Ends.Row was begun
+	refusals   int       // of announcements, in a row
 	cleanExits int       // in a row, without a job known
 	stuckSince time.Time // the first of them
 	view       queueView // of the queue at the last of them
@@ -208,7 +209,9 @@ func (l *ledger) tell(r *Runner, state EventState, reason string, now time.Time)
 		return
 	}
 	if state.Terminal() {
-		l.metrics.Ended(r.Template, string(state), reasonWord(reason))
+		if !r.old() {
+			l.metrics.Ended(r.Template, string(state), reasonWord(reason))
+		}
 		r.why = reason
 	}
 	l.post(r, state, reason, now)

@@ -599,6 +599,34 @@ func TestAMintThatFailsIsTriedAgainWithNewIDs(t *testing.T) {
 	})
 }
 
+// unannounced is a control plane that answers no announcement, or refuses them all, and
+// grants again what it heard to have failed.
+type unannounced struct {
+	*plane
+	err error
+}
+
+func (u unannounced) Announce(_ context.Context, r provisioner.Ref) error {
+	time.Sleep(10 * time.Millisecond) // a bubble's clock
+	u.grant("again-"+r.ID, 1, "linux")
+	return u.err
+}
+
+func TestAnAnnouncementThatFailsIsNotRepeatedForEver(t *testing.T) {
+	for _, err := range []error{errors.New("answer lost"), provisioner.ErrRefused} {
+		bubble(t, func(t *testing.T) {
+			u := unannounced{newPlane(), err}
+			w := startWith(t, u.plane, u)
+			defer w.stop()
+			u.grant("r1", 1, "linux")
+			w.after(time.Minute)
+			require.Less(t, u.mints(), 15)
+			require.Greater(t, u.mints(), 4, "it is tried again")
+			require.Equal(t, errors.Is(err, provisioner.ErrRefused), w.loop.Health().Facet(provisioner.FacetLaunches).OK, "a refusal is an answer")
+		})
+	}
+}
+
 func TestConfigNamesWhatIsWrong(t *testing.T) {
 	_, err := provisioner.New(provisioner.Config{Limits: provisioner.Limits{PollWait: -1}, Templates: []template.Template{{Key: "a", Labels: []string{"B"}}}})
 	require.ErrorContains(t, err, "ControlPlane")

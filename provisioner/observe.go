@@ -88,7 +88,7 @@ func (l *ledger) adopt(seen *backend.Runner, first bool, now time.Time) *Runner 
 	if known && made.Before(now) {
 		r.Born = made
 	}
-	if l.sole && !first || first && seen.State.Ended() { // of what ended before we began nothing is known
+	if l.sole && !first {
 		r.judged = true
 	}
 	r.concluded = first && seen.State.Ended()
@@ -139,7 +139,7 @@ func (l *ledger) see(r *Runner, seen *backend.Runner, began, now time.Time) {
 	if seen.State == backend.Unknown && r.end != nil {
 		return // what has ended stays so, though its host can't be observed now
 	}
-	r.Ended, r.end = time.Time{}, nil
+	r.Ended, r.end, r.lived = time.Time{}, nil, r.lived || seen.State != backend.Unknown
 	if r.Phase == Launched {
 		l.tell(r, eventOf(seen.State), "", now)
 	}
@@ -169,7 +169,7 @@ func (l *ledger) sawEnd(r *Runner, seen *backend.Runner, now time.Time) {
 		r.Ended = now
 		l.endedIdle(r)
 	}
-	r.end = seen
+	r.end, r.judged = seen, r.judged || r.old()
 	if r.Removing != "" {
 		l.tell(r, EventTerminated, r.Removing, now)
 		return
@@ -238,7 +238,7 @@ func (l *ledger) forgettable(r *Runner, began time.Time) bool {
 	if r.Phase == GivenUp {
 		return began.Sub(r.Removed) > l.snap.Limits.MaxLifetime || len(l.runners) > rememberGivenUp
 	}
-	if r.Phase == Launched && !r.judged && r.end != nil && began.Sub(r.Ended) < l.judgePatience() {
+	if r.Phase == Launched && !r.judged && began.Sub(r.Ended) < l.judgePatience() {
 		return false
 	}
 	target, told := l.snap.Targets[r.Template]

@@ -97,6 +97,7 @@ type Runner struct {
 	// Retry is when a deed on it may be tried again.
 	Retry time.Time
 
+	lived        bool            // whether this loop has seen it alive, or has begun it
 	end          *backend.Runner // how its end was seen
 	asked        bool            // whether facts were asked for after its end
 	judged       bool            // whether its end was weighed as a crash
@@ -144,6 +145,10 @@ func (r *Runner) idle() bool {
 func (r *Runner) undecided(now time.Time) bool {
 	return r.Phase.inFlight() || now.Sub(r.Born) < crashWindow || r.Fact.Registered == No
 }
+
+// old says whether it has ended, and may have done so before this loop began, as one
+// whose host comes back later than the loop: its end is told, and proves nothing.
+func (r *Runner) old() bool { return r.Begun.IsZero() && !r.lived }
 
 // halfMade says whether an earlier life of the loop created it and did not get
 // to starting it: its end is no proof against its template.
