@@ -494,6 +494,21 @@ func TestPollsThatReturnAtOnceAreSpacedAndAFreedSlotEndsTheWait(t *testing.T) {
 	})
 }
 
+// A poll that we break off ourselves says nothing of the control plane: one that
+// answers is well, however often that happens.
+func TestPollsThatAreBrokenOffAreNoSilence(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := start(t, newPlane())
+		defer w.stop()
+		other := template.Template{Key: "other", Labels: []string{"other"}, Image: "img", MaxConcurrency: 1}
+		for i := range 60 {
+			w.after(9 * time.Second)
+			require.NoError(t, w.loop.SetTemplates([]template.Template{small(10), other}[:1+i%2]))
+			require.True(t, w.loop.Health().Ready(), w.loop.Health().String())
+		}
+	})
+}
+
 func TestReportsAreBisectedSoThatABadOneTakesNoOtherWithIt(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		p := newPlane()

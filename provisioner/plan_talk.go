@@ -121,8 +121,8 @@ func (p *plan) poll() {
 		return // before the first look nobody knows what is free
 	}
 	ad := advertise(p.s, p.counts)
-	if c.Done.IsZero() {
-		ad.Wait = 0 // the first one only finds out whether there is an answer
+	if p.s.Now.Sub(c.Done) > p.s.Limits.PollWait+p.s.Limits.PollMaxInterval {
+		ad.Wait = 0 // the first one, and one after many that we broke off, only finds out whether there is an answer
 	}
 	if !c.Busy {
 		next := c.Next
