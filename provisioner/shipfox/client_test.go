@@ -162,6 +162,30 @@ func TestAServiceThatMovesOn(t *testing.T) {
 	require.Equal(t, "i1", minted[0].Labels[shipfox.LabelInstance])
 }
 
+// Head and ert report on the same route; what one takes, the other refuses.
+func TestAServiceThatGoesBackHearsOfTheEndsToo(t *testing.T) {
+	s, c := newStub(t, shipfox.Head)
+	ended := provisioner.Event{Runner: "r1", Labels: ref("r1", "i1", "v1").Labels, State: provisioner.EventStopped, At: time.Now()}
+	require.NoError(t, c.Report(t.Context(), []provisioner.Event{ended}))
+	s.speaks(shipfox.Ert)
+	s.reply[mintRoute] = answer(400, `{"code":"validation-error"}`)
+	var taken []string
+	s.reply[ertReport] = func(w http.ResponseWriter, body string) {
+		if strings.Contains(body, "runner_instance_id") {
+			answer(400, `{"code":"validation-error","message":"Unrecognized key"}`)(w, body)
+			return
+		}
+		taken = append(taken, body)
+		answer(200, `{"accepted":1}`)(w, body)
+	}
+	require.NoError(t, c.Report(t.Context(), []provisioner.Event{ended}))
+	require.Len(t, taken, 1)
+	require.Contains(t, taken[0], `"reservation_id":"v1"`)
+	g, err := c.Generation(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, shipfox.Ert, g)
+}
+
 func TestAttach(t *testing.T) {
 	yes, no := answer(200, `{"attached":true}`), answer(200, `{"attached":false}`)
 	for name, c := range map[string]struct {

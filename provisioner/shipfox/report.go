@@ -15,7 +15,8 @@ import (
 // them may be sent again: the service takes a runner's state only upwards. One
 // bad event has the whole request refused: the halves are sent again, until the
 // bad ones stand alone. The others were accepted then, and the error is
-// ErrRejected.
+// ErrRejected. Before an event is given up the generation is looked at anew: two
+// have this route in common, and the older one refuses the words of the newer.
 //
 // Reports that follow each other wait: what the loop has to tell in a burst is
 // bundled meanwhile.
@@ -39,17 +40,20 @@ func (c *ControlPlane) report(ctx context.Context, events []provisioner.Event) e
 	if err != nil {
 		return err
 	}
-	var rejected error
-	for _, batch := range c.split(g, events) {
-		err := c.sendHalving(ctx, g, batch)
-		if hasStatus(err, http.StatusBadRequest) {
-			rejected = err
-			continue
+	rejected, err := c.reportTo(ctx, g, events)
+	if rejected != nil && err == nil {
+		c.generation.Store(Generation(""))
+		now, problem := c.Generation(ctx)
+		if problem != nil {
+			return problem
 		}
-		if err != nil {
-			c.forgetGeneration(err)
-			return err
+		if now != g {
+			rejected, err = c.reportTo(ctx, now, events)
 		}
+	}
+	if err != nil {
+		c.forgetGeneration(err)
+		return err
 	}
 	for _, e := range events {
 		if !e.State.Terminal() {
@@ -57,6 +61,22 @@ func (c *ControlPlane) report(ctx context.Context, events []provisioner.Event) e
 		}
 	}
 	return rejected
+}
+
+// reportTo sends events in a generation's words. rejected is the last refusal of a
+// single one.
+func (c *ControlPlane) reportTo(ctx context.Context, g Generation, events []provisioner.Event) (rejected, err error) {
+	for _, batch := range c.split(g, events) {
+		err := c.sendHalving(ctx, g, batch)
+		if hasStatus(err, http.StatusBadRequest) {
+			rejected = err
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return rejected, nil
 }
 
 // sendHalving sends a batch, and its halves where it is refused as a whole. The
