@@ -25,6 +25,7 @@ type Agent struct {
 	running  atomic.Bool
 	removed  bool           // the hub said so, and let us in no more since; connect's own
 	welcomed time.Time      // when the hub let us in last; connect's own
+	admitted tokens.Token   // with what; connect's own
 	deeds    sync.WaitGroup // everything that Run waits for
 }
 

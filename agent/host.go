@@ -58,21 +58,21 @@ func (a *Agent) lookAtHost(ctx context.Context) {
 }
 
 // rotate makes a new token.
-func (a *Agent) rotate(ctx context.Context, s *session, f wire.Frame) {
-	answer := wire.Frame{Type: wire.Answer, ID: f.ID}
+func (a *Agent) rotate(ctx context.Context, s *session, f wire.Frame) (answer func()) {
+	told := wire.Frame{Type: wire.Answer, ID: f.ID}
 	if a.config.Rotate == nil {
-		answer.Error = wire.FromError(cannot("rotate its token"))
+		told.Error = wire.FromError(cannot("rotate its token"))
 	} else if digest, err := a.config.Rotate(ctx); err != nil {
-		answer.Error = wire.FromError(fmt.Errorf("rotate the token: %w", err))
+		told.Error = wire.FromError(fmt.Errorf("rotate the token: %w", err))
 	} else {
 		a.log.Info("made a new token")
-		answer.Digest = digest.String()
+		told.Digest = digest.String()
 	}
-	s.send(answer)
+	return func() { s.send(told) }
 }
 
 // update has another version of this program put in place.
-func (a *Agent) update(ctx context.Context, s *session, f wire.Frame) {
+func (a *Agent) update(ctx context.Context, s *session, f wire.Frame) (answer func()) {
 	err := cannot("update itself")
 	if a.config.Update != nil {
 		a.log.Info("update", "version", f.Version)
@@ -82,20 +82,20 @@ func (a *Agent) update(ctx context.Context, s *session, f wire.Frame) {
 		err = fmt.Errorf("update to %s: %w", f.Version, err)
 		a.log.Warn("update", "err", tokens.Redact(err.Error()))
 	}
-	s.answer(f.ID, err)
+	return func() { s.answer(f.ID, err) }
 }
 
 // stats tells how busy the host is.
-func (a *Agent) stats(ctx context.Context, s *session, f wire.Frame) {
-	answer := wire.Frame{Type: wire.Answer, ID: f.ID}
+func (a *Agent) stats(ctx context.Context, s *session, f wire.Frame) (answer func()) {
+	told := wire.Frame{Type: wire.Answer, ID: f.ID}
 	if a.config.Stats == nil {
-		answer.Error = wire.FromError(cannot("tell how busy its host is"))
+		told.Error = wire.FromError(cannot("tell how busy its host is"))
 	} else if stats, err := a.config.Stats(ctx); err != nil {
-		answer.Error = wire.FromError(fmt.Errorf("look how busy the host is: %w", err))
+		told.Error = wire.FromError(fmt.Errorf("look how busy the host is: %w", err))
 	} else {
-		answer.Stats = stats.wire()
+		told.Stats = stats.wire()
 	}
-	s.send(answer)
+	return func() { s.send(told) }
 }
 
 func cannot(what string) error {

@@ -10,8 +10,8 @@ import (
 	"github.com/slipway-ci/slipway/internal/wire"
 )
 
-// logs sends the log in chunks, then the answer.
-func (a *Agent) logs(ctx context.Context, s *session, f wire.Frame) {
+// logs sends the log in chunks.
+func (a *Agent) logs(ctx context.Context, s *session, f wire.Frame) (answer func()) {
 	text, err := a.readLog(ctx, f.Runner, f.Tail)
 	for len(text) > 0 && err == nil {
 		n := min(len(text), wire.MaxChunk)
@@ -19,7 +19,9 @@ func (a *Agent) logs(ctx context.Context, s *session, f wire.Frame) {
 		text = text[n:]
 	}
 	// The answer goes the way of the chunks, so that it comes after them.
-	_ = s.link.Post(context.WithoutCancel(ctx), wire.Frame{Type: wire.Answer, Epoch: s.epoch, ID: f.ID, Error: wire.FromError(err)})
+	return func() {
+		_ = s.link.Post(context.WithoutCancel(ctx), wire.Frame{Type: wire.Answer, Epoch: s.epoch, ID: f.ID, Error: wire.FromError(err)})
+	}
 }
 
 // readLog reads a log, and keeps of a long one the end.

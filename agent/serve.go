@@ -21,16 +21,20 @@ func (a *Agent) take(ctx, alive context.Context, s *session, f wire.Frame) error
 	case wire.Launch:
 		a.takeLaunch(ctx, s, f)
 	case wire.Remove:
-		a.serve(ctx, s, f, func(ctx context.Context, t *ticket) {
-			a.mirror.removeEnded(s, f.ID, f.Runner, a.remove(ctx, t, f.Runner))
-			a.poke()
+		a.serve(ctx, s, f, func(ctx context.Context, t *ticket) (answer func()) {
+			err := a.remove(ctx, t, f.Runner)
+			return func() {
+				a.mirror.removeEnded(s, f.ID, f.Runner, err)
+				a.poke()
+			}
 		})
 	case wire.Prepare:
-		a.serve(alive, s, f, func(ctx context.Context, _ *ticket) {
-			s.answer(f.ID, backend.Prepare(ctx, a.config.Backend, f.Spec.Backend()))
+		a.serve(alive, s, f, func(ctx context.Context, _ *ticket) (answer func()) {
+			err := backend.Prepare(ctx, a.config.Backend, f.Spec.Backend())
+			return func() { s.answer(f.ID, err) }
 		})
 	case wire.Logs:
-		a.serve(alive, s, f, func(ctx context.Context, _ *ticket) { a.logs(ctx, s, f) })
+		a.serve(alive, s, f, func(ctx context.Context, _ *ticket) (answer func()) { return a.logs(ctx, s, f) })
 	case wire.List:
 		a.mirror.relist()
 		a.poke()
@@ -38,11 +42,11 @@ func (a *Agent) take(ctx, alive context.Context, s *session, f wire.Frame) error
 	case wire.Cancel:
 		a.work.cancel(s, f.ID)
 	case wire.Rotate:
-		a.serve(ctx, s, f, func(ctx context.Context, _ *ticket) { a.rotate(ctx, s, f) })
+		a.serve(ctx, s, f, func(ctx context.Context, _ *ticket) (answer func()) { return a.rotate(ctx, s, f) })
 	case wire.Update:
-		a.serve(ctx, s, f, func(ctx context.Context, _ *ticket) { a.update(ctx, s, f) })
+		a.serve(ctx, s, f, func(ctx context.Context, _ *ticket) (answer func()) { return a.update(ctx, s, f) })
 	case wire.Stats:
-		a.serve(alive, s, f, func(ctx context.Context, _ *ticket) { a.stats(ctx, s, f) })
+		a.serve(alive, s, f, func(ctx context.Context, _ *ticket) (answer func()) { return a.stats(ctx, s, f) })
 	default:
 		return a.takeOther(s, f)
 	}
@@ -73,8 +77,9 @@ func (s *session) answer(id uint64, err error) {
 
 // serve runs do with the request's deadline, unless too many of its kind run. A
 // launch or a removal has its place in its runner's queue before the next frame
-// is read.
-func (a *Agent) serve(ctx context.Context, s *session, f wire.Frame, do func(context.Context, *ticket)) bool {
+// is read. do returns what answers: by then the request's place is free, so whoever
+// has the answer may ask again.
+func (a *Agent) serve(ctx context.Context, s *session, f wire.Frame, do func(context.Context, *ticket) (answer func())) bool {
 	if !a.work.begin(f.Type) {
 		s.answer(f.ID, fmt.Errorf("agent: too many requests at once: %w", backend.ErrUnavailable))
 		return false
@@ -89,9 +94,10 @@ func (a *Agent) serve(ctx context.Context, s *session, f wire.Frame, do func(con
 		t = a.work.cutOff(f.Runner)
 	}
 	a.deeds.Go(func() {
-		defer a.work.ended(s, f)
 		defer cancel()
-		do(ctx, t)
+		answer := do(ctx, t)
+		a.work.ended(s, f)
+		answer()
 	})
 	return true
 }
@@ -99,10 +105,12 @@ func (a *Agent) serve(ctx context.Context, s *session, f wire.Frame, do func(con
 func (a *Agent) takeLaunch(ctx context.Context, s *session, f wire.Frame) {
 	id := f.Spec.ID
 	a.mirror.launchBegins(id)
-	served := a.serve(ctx, s, f, func(ctx context.Context, t *ticket) {
+	served := a.serve(ctx, s, f, func(ctx context.Context, t *ticket) (answer func()) {
 		err := a.launch(ctx, t, f.Spec.Backend())
-		a.mirror.launchEnded(s, f.ID, id, err, isUnavailable(err))
-		a.poke()
+		return func() {
+			a.mirror.launchEnded(s, f.ID, id, err, isUnavailable(err))
+			a.poke()
+		}
 	})
 	if !served {
 		a.mirror.launchDropped(id)

@@ -44,7 +44,7 @@ func (a *Agent) session(ctx context.Context, token tokens.Token) error {
 		link.Refuse(err)
 		return err
 	}
-	a.removed, a.welcomed = false, time.Now()
+	a.removed, a.welcomed, a.admitted = false, time.Now(), token
 	if a.config.Accepted != nil {
 		a.config.Accepted(token)
 	}
@@ -76,7 +76,7 @@ func (a *Agent) dial(ctx context.Context, token tokens.Token) (*websocket.Conn, 
 	conn, answer, err := dialer.DialContext(ctx, a.endpoint, header)
 	switch {
 	case answer != nil && (answer.StatusCode == http.StatusUnauthorized || answer.StatusCode == http.StatusForbidden):
-		return nil, fmt.Errorf("%w: status %d", ErrUnauthorized, answer.StatusCode)
+		return nil, fmt.Errorf("%w: status %d: %s", ErrUnauthorized, answer.StatusCode, a.whyRefused(token))
 	case answer != nil && err != nil && passes(answer.StatusCode):
 		return nil, fmt.Errorf("connect to the hub: status %d: it starts, stops or is busy, or a proxy can't reach it", answer.StatusCode)
 	case answer != nil && err != nil:
@@ -88,6 +88,16 @@ func (a *Agent) dial(ctx context.Context, token tokens.Token) (*websocket.Conn, 
 		return nil, fmt.Errorf("%w: it does not speak %s", ErrNoHub, wire.Subprotocol)
 	}
 	return conn, nil
+}
+
+// whyRefused is what a refusal can mean, and what to do: the hub tells nobody who has no
+// good token which of it is so.
+func (a *Agent) whyRefused(token tokens.Token) string {
+	what := "it was revoked, or rotated by another agent that has a copy of this one's data, or it is another hub's"
+	if a.admitted.Equal(token) {
+		what = "the hub let it in before, and it was revoked since, or rotated by another agent that has a copy of this one's data"
+	}
+	return what + ": enrol this machine anew (slipway hosts reenrol)"
 }
 
 // passes says of an answer that a hub will give another one soon: its own 503, and

@@ -148,7 +148,7 @@ func TestAScaleSetThatNoHostCanServe(t *testing.T) {
 		"nowhere":  {func(d *scalesets.Document) { d.Hosts = nil }, "it has no hosts: name some in hosts, or ask for labels in selector"},
 		"nobody":   {func(d *scalesets.Document) { d.Hosts, d.Selector = nil, map[string]string{"pool": "x"} }, "no host has the labels of its selector (pool=x)"},
 		"isolated": {func(d *scalesets.Document) { d.Runtime = "isolated" }, "builder-01 is without the runtime: it has runc, and one of sysbox-runc, kata-runtime, runsc is asked for"},
-		"gpu":      {func(d *scalesets.Document) { d.GPUs = 1 }, "builder-01 is short of GPUs: 0 of 0 are free, and 1 are asked for"},
+		"gpu":      {func(d *scalesets.Document) { d.GPUs = 1 }, "builder-01 is short of GPUs: 0 of 0 are free, and 1 is asked for"},
 		"big":      {func(d *scalesets.Document) { d.Memory = 16 << 30 }, "builder-01 is short of memory: 0 MiB of 8192 MiB are given away, and 16384 MiB asked for"},
 		"arm":      {func(d *scalesets.Document) { d.Arch = "arm64" }, "builder-01 is of another platform: linux/amd64, and arm64 is asked for"},
 		"shipfox":  {func(d *scalesets.Document) { d.ControlPlane = scalesets.ControlPlaneShipfox }, "its control plane (shipfox) gives no jobs: this hub is no provisioner of one"},

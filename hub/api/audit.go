@@ -3,7 +3,6 @@ package api
 import (
 	"cmp"
 	"context"
-	"errors"
 	"net/http"
 	"time"
 
@@ -25,7 +24,7 @@ type auditInput struct {
 	Since   time.Time `query:"since" doc:"from this time on (RFC 3339)"`
 	Until   time.Time `query:"until" doc:"before this time (RFC 3339)"`
 	Limit   int       `query:"limit" minimum:"1" maximum:"500" default:"50"`
-	Cursor  string    `query:"cursor" maxLength:"40" doc:"next of the answer before"`
+	rest.From
 }
 
 // outcomes are what an entry's can be.
@@ -40,11 +39,8 @@ func (s *Server) listAudit(ctx context.Context, in *auditInput) (*auditList, err
 		return nil, wrong
 	}
 	entries, next, err := s.Events.Entries(ctx, events.AuditFilter{
-		Object: in.Object, Action: in.Action, TokenID: in.Token, Outcome: in.Outcome, Since: in.Since, Until: in.Until, Limit: in.Limit, Cursor: in.Cursor,
+		Object: in.Object, Action: in.Action, TokenID: in.Token, Outcome: in.Outcome, Since: in.Since, Until: in.Until, Limit: in.Limit, Cursor: in.Key(),
 	})
-	if errors.Is(err, events.ErrCursor) {
-		return nil, problem.Invalid("query.cursor", "is not one that a list returned")
-	}
 	if err != nil {
 		return nil, s.fault(err)
 	}
@@ -60,5 +56,5 @@ func (s *Server) listAudit(ctx context.Context, in *auditInput) (*auditList, err
 			Changes: changes, Skipped: e.Skipped,
 		}
 	}
-	return &auditList{rest.ListOf(items, next)}, nil
+	return &auditList{rest.PageOf(items, next, in.From)}, nil
 }

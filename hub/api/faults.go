@@ -63,7 +63,7 @@ var faults = []fault{
 
 // locations are where the fields of the queue's InvalidError come from.
 var locations = map[string]string{
-	"timeout": "body.timeout_seconds", "key": "header.Idempotency-Key", "cursor": "query.cursor", "lifetime": "body.expires_in_seconds",
+	"timeout": "body.timeout_seconds", "key": "header.Idempotency-Key", "lifetime": "body.expires_in_seconds",
 	"selector": "query.selector", "ttl": "body.ttl_seconds",
 }
 

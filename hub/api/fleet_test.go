@@ -58,6 +58,12 @@ func (w *world) runners(query string) (ids []string, next string) {
 type asked struct {
 	api.Fleet
 	pages []fleet.RunnerFilter
+	hosts int // looks at all of them
+}
+
+func (a *asked) Hosts() []fleet.HostState {
+	a.hosts++
+	return a.Fleet.Hosts()
 }
 
 func (a *asked) Page(ctx context.Context, f fleet.RunnerFilter) ([]fleet.PlacedRunner, bool, error) {
@@ -83,18 +89,23 @@ func TestOneRunnerOrPageIsNoListOfTheFleet(t *testing.T) {
 		w.into(200, w.do("GET", "runners/"+first, nil), &r)
 		return r.State == "running"
 	}, 20*time.Second, 10*time.Millisecond)
-	ids, next := w.runners("host=a&scale_set=linux&limit=1")
-	require.Len(t, ids, 1)
-	ids, _ = w.runners("host=a&scale_set=linux&limit=1&state=running&cursor=" + next)
+	newest, next := w.runners("host=a&scale_set=linux&limit=1")
+	require.Len(t, newest, 1)
+	ids, _ := w.runners("host=a&scale_set=linux&limit=1&state=running&cursor=" + next)
 	require.Equal(t, []string{first}, ids)
 	require.Equal(t, []fleet.RunnerFilter{
-		{Host: host.ID, Template: "linux", Limit: 1}, {Host: host.ID, Template: "linux", Limit: 1, State: backend.Running, Before: next},
+		{Host: host.ID, Template: "linux", Limit: 1}, {Host: host.ID, Template: "linux", Limit: 1, State: backend.Running, Before: newest[0]},
 	}, seen.pages)
-	for _, path := range []string{"runners/" + first, "runners/" + first + "/logs"} {
+	seen.hosts = 0
+	for _, path := range []string{"runners/" + first, "runners/" + first + "/logs", "hosts/a"} {
 		require.Equal(t, 200, w.do("GET", path, nil).status, path)
 	}
 	require.Equal(t, 202, w.do("POST", "runners/"+first+"/stop", nil).status)
 	require.Len(t, seen.pages, 2)
+	require.Equal(t, 200, w.do("POST", "hosts/a/cordon", nil).status)
+	require.Zero(t, seen.hosts, "one host is one look, too")
+	require.Equal(t, 200, w.do("GET", "hosts", nil).status)
+	require.Equal(t, 1, seen.hosts)
 }
 
 // From nothing to a runner, through the hub's API, its registries, its fleet and a

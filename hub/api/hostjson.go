@@ -8,7 +8,7 @@ import (
 	"github.com/slipway-ci/slipway/hub/hosts"
 )
 
-// hostView tells hosts as they are set and as they do, in one look at the fleet.
+// hostView tells many hosts as they are set and as they do, in one look at the fleet.
 type hostView map[string]fleet.HostState
 
 func (s *Server) hostView() hostView {
@@ -21,9 +21,23 @@ func (s *Server) hostView() hostView {
 	return view
 }
 
-// host is a host as it is answered. What its agent tells now goes before what it
-// told last.
 func (v hostView) host(h hosts.Host) Host {
+	st, known := v[h.ID]
+	return hostOf(h, st, known)
+}
+
+// host is one host in a look at that one alone.
+func (s *Server) host(h hosts.Host) Host {
+	if s.Fleet == nil {
+		return hostOf(h, fleet.HostState{}, false)
+	}
+	st, known := s.Fleet.Host(h.ID)
+	return hostOf(h, st, known)
+}
+
+// hostOf is a host as it is answered. What its agent tells now goes before what it
+// told last.
+func hostOf(h hosts.Host, st fleet.HostState, known bool) Host {
 	facts := h.Facts
 	out := Host{
 		ID: h.ID, Name: h.Name, Labels: map[string]string{}, MaxRunners: h.MaxRunners, Cordoned: h.Cordoned, Draining: h.Draining,
@@ -35,7 +49,7 @@ func (v hostView) host(h hosts.Host) Host {
 	if out.Cap == 0 {
 		out.Cap = facts.CPUs
 	}
-	if st, known := v[h.ID]; known {
+	if known {
 		out.Cap, out.Runners, out.Online, out.Ready, out.Lost = st.Cap, st.Held, st.Online, st.Ready, st.Lost
 		out.Since, out.NeedsUpdate, out.Problem = orNull(st.Since), st.NeedsUpdate, st.Problem
 		out.BackingOff = append(out.BackingOff, st.BackingOff...)

@@ -52,17 +52,17 @@ type createdHost struct {
 }
 
 func (s *Server) oneHost(h hosts.Host) *oneHost {
-	return &oneHost{rest.ETag(h.Version), s.hostView().host(h)}
+	return &oneHost{rest.ETag(h.Version), s.host(h)}
 }
 
 type hostsInput struct {
 	Selector []string `query:"selector" maxItems:"32" doc:"k=v: hosts with this label; all of several"`
 	Limit    int      `query:"limit" minimum:"1" maximum:"500" default:"100"`
-	Cursor   string   `query:"cursor" maxLength:"64" doc:"next of the answer before"`
+	rest.From
 }
 
 func (s *Server) listHosts(ctx context.Context, in *hostsInput) (*hostList, error) {
-	filter := hosts.Filter{Selector: map[string]string{}, Cursor: in.Cursor, Limit: in.Limit}
+	filter := hosts.Filter{Selector: map[string]string{}, Cursor: in.Key(), Limit: in.Limit}
 	for _, pair := range in.Selector {
 		key, value, ok := strings.Cut(pair, "=")
 		if !ok {
@@ -79,7 +79,7 @@ func (s *Server) listHosts(ctx context.Context, in *hostsInput) (*hostList, erro
 	for i, h := range found {
 		items[i] = view.host(h)
 	}
-	return &hostList{rest.ListOf(items, next)}, nil
+	return &hostList{rest.PageOf(items, next, in.From)}, nil
 }
 
 func (s *Server) showHost(ctx context.Context, in *hostInput) (*oneHost, error) {
@@ -112,7 +112,7 @@ func (s *Server) addHost(ctx context.Context, in *struct{ Body HostSpec }) (*cre
 	d.Set("cordoned", in.Body.Cordoned)
 	d.Set("isolated", in.Body.Isolated)
 	d.Detail = "enrolment " + i.ID
-	return &createdHost{rest.ETag(h.Version), newHostOf(s.hostView().host(h), i)}, nil
+	return &createdHost{rest.ETag(h.Version), newHostOf(s.host(h), i)}, nil
 }
 
 type editHostInput struct {
@@ -211,7 +211,7 @@ func (s *Server) reenrolHost(ctx context.Context, in *reenrolInput) (*createdHos
 	if spec.Isolated != nil {
 		d.Set("isolated", h.Isolated)
 	}
-	return &createdHost{rest.ETag(h.Version), newHostOf(s.hostView().host(h), i)}, nil
+	return &createdHost{rest.ETag(h.Version), newHostOf(s.host(h), i)}, nil
 }
 
 // orZero is what an optional body says.
@@ -224,17 +224,12 @@ func orZero[T any](p *T) (v T) {
 
 func seconds(n float64) time.Duration { return time.Duration(n * float64(time.Second)) }
 
-type enrolmentsInput struct {
-	Limit  int    `query:"limit" minimum:"1" maximum:"500" default:"100"`
-	Cursor string `query:"cursor" maxLength:"64" doc:"next of the answer before"`
-}
-
 type enrolmentList struct {
 	Body rest.List[Enrolment]
 }
 
-func (s *Server) listEnrolments(ctx context.Context, in *enrolmentsInput) (*enrolmentList, error) {
-	found, next, err := s.Hosts.Enrolments(ctx, hosts.Page{Cursor: in.Cursor, Limit: in.Limit})
+func (s *Server) listEnrolments(ctx context.Context, in *rest.PageInput) (*enrolmentList, error) {
+	found, next, err := s.Hosts.Enrolments(ctx, hosts.Page{Cursor: in.Key(), Limit: in.Limit})
 	if err != nil {
 		return nil, s.fault(err)
 	}
@@ -244,7 +239,7 @@ func (s *Server) listEnrolments(ctx context.Context, in *enrolmentsInput) (*enro
 			ID: e.ID, Host: e.HostName, HostID: e.Host, Isolated: e.Isolated, CreatedAt: e.CreatedAt, ExpiresAt: e.ExpiresAt, UsedAt: orNull(e.UsedAt),
 		}
 	}
-	return &enrolmentList{rest.ListOf(items, next)}, nil
+	return &enrolmentList{rest.PageOf(items, next, in.From)}, nil
 }
 
 func (s *Server) cancelEnrolment(ctx context.Context, in *struct {

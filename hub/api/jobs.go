@@ -81,7 +81,7 @@ type listInput struct {
 	Label  []string `query:"label" maxItems:"20" doc:"all of these; a job may ask for more"`
 	Name   string   `query:"name" maxLength:"200" doc:"a part of the name; A to Z in any case"`
 	Limit  int      `query:"limit" minimum:"1" maximum:"500" default:"50"`
-	Cursor string   `query:"cursor" maxLength:"40" doc:"next of the answer before"`
+	rest.From
 }
 
 type jobList struct {
@@ -89,7 +89,7 @@ type jobList struct {
 }
 
 func (s *Server) list(ctx context.Context, in *listInput) (*jobList, error) {
-	filter := queue.JobFilter{Name: in.Name, Cursor: in.Cursor, Limit: in.Limit}
+	filter := queue.JobFilter{Name: in.Name, Cursor: in.Key(), Limit: in.Limit}
 	for _, status := range in.Status {
 		filter.States = append(filter.States, queue.State(status))
 	}
@@ -107,7 +107,7 @@ func (s *Server) list(ctx context.Context, in *listInput) (*jobList, error) {
 	for i, job := range jobs {
 		items[i] = summaryOf(job)
 	}
-	return &jobList{rest.ListOf(items, next)}, nil
+	return &jobList{rest.PageOf(items, next, in.From)}, nil
 }
 
 type showInput struct {

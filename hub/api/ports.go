@@ -49,8 +49,9 @@ type ScaleSets interface {
 
 // Fleet is what the API needs of a *fleet.Fleet.
 type Fleet interface {
-	// Hosts tells how all hosts do.
+	// Hosts tells how all hosts do, Host how one does.
 	Hosts() []fleet.HostState
+	Host(id string) (st fleet.HostState, known bool)
 	// Runner is one runner, and the id of its host.
 	Runner(ctx context.Context, id string) (r backend.Runner, host string, ok bool)
 	// Page is a part of the runners, the newest first.

@@ -34,7 +34,7 @@ type runnersInput struct {
 	ScaleSet string `query:"scale_set" maxLength:"255"`
 	State    string `query:"state" enum:"starting,running,stopping,exited,failed,unknown"`
 	Limit    int    `query:"limit" minimum:"1" maximum:"500" default:"100"`
-	Cursor   string `query:"cursor" maxLength:"255" doc:"next of the answer before"`
+	rest.From
 }
 
 type runnerList struct {
@@ -43,7 +43,7 @@ type runnerList struct {
 
 // listRunners goes by the ids, which begin with the time.
 func (s *Server) listRunners(ctx context.Context, in *runnersInput) (*runnerList, error) {
-	filter := fleet.RunnerFilter{Template: in.ScaleSet, State: backend.State(in.State), Before: in.Cursor, Limit: in.Limit}
+	filter := fleet.RunnerFilter{Template: in.ScaleSet, State: backend.State(in.State), Before: in.Key(), Limit: in.Limit}
 	var err error
 	if filter.Host, err = s.hostOnly(ctx, in.Host); err != nil {
 		return nil, err
@@ -65,7 +65,7 @@ func (s *Server) listRunners(ctx context.Context, in *runnersInput) (*runnerList
 	if more {
 		next = found[len(found)-1].ID
 	}
-	return &runnerList{rest.ListOf(items, next)}, nil
+	return &runnerList{rest.PageOf(items, next, in.From)}, nil
 }
 
 // runners are runners as they are answered.

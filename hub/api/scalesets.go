@@ -132,11 +132,11 @@ func (s *Server) oneScaleSet(ctx context.Context, set scalesets.ScaleSet) (*oneS
 type scaleSetsInput struct {
 	ControlPlane string `query:"control_plane" enum:"queue,shipfox" doc:"those that take their jobs from there"`
 	Limit        int    `query:"limit" minimum:"1" maximum:"500" default:"100"`
-	Cursor       string `query:"cursor" maxLength:"255" doc:"next of the answer before"`
+	rest.From
 }
 
 func (s *Server) listScaleSets(ctx context.Context, in *scaleSetsInput) (*scaleSetList, error) {
-	sets, next, err := s.ScaleSets.List(ctx, scalesets.Filter{ControlPlane: in.ControlPlane, Cursor: in.Cursor, Limit: in.Limit})
+	sets, next, err := s.ScaleSets.List(ctx, scalesets.Filter{ControlPlane: in.ControlPlane, Cursor: in.Key(), Limit: in.Limit})
 	if err != nil {
 		return nil, s.fault(err)
 	}
@@ -147,7 +147,7 @@ func (s *Server) listScaleSets(ctx context.Context, in *scaleSetsInput) (*scaleS
 			return nil, err
 		}
 	}
-	return &scaleSetList{rest.ListOf(items, next)}, nil
+	return &scaleSetList{rest.PageOf(items, next, in.From)}, nil
 }
 
 func (s *Server) showScaleSet(ctx context.Context, in *scaleSetInput) (*oneScaleSet, error) {

@@ -70,8 +70,12 @@ func (s *Server) sets(ctx context.Context, labels []string) ([]waiting.Set, erro
 			continue
 		}
 		if s.Statuses != nil {
-			if is := s.Statuses([]scalesets.ScaleSet{set})[0]; is.Condition == scalesets.Failing {
+			is := s.Statuses([]scalesets.ScaleSet{set})[0]
+			if is.Condition == scalesets.Failing {
 				sets[i].Failing = tokens.Redact(is.Text)
+			}
+			if !is.RetryAt.IsZero() {
+				sets[i].RetryIn = time.Until(is.RetryAt)
 			}
 		}
 		sets[i].Hosts = s.Fleet.Explain(set.Key)

@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -8,6 +9,7 @@ import (
 
 	"github.com/slipway-ci/slipway/hub/api"
 	"github.com/slipway-ci/slipway/hub/fleet"
+	"github.com/slipway-ci/slipway/hub/scalesets"
 	"github.com/slipway-ci/slipway/tokens"
 )
 
@@ -45,6 +47,53 @@ func TestAJobTellsWhyItWaits(t *testing.T) {
 	claim := w.claim("linux", "small")
 	require.Equal(t, job.ID, claim.JobID)
 	require.Equal(t, "none", why().Code)
+}
+
+// A scale set whose runners come to nothing holds its jobs up, though its host has
+// room: they are told so with its status, and when the next one is tried.
+func TestAJobOfAFailingScaleSetTellsWhy(t *testing.T) {
+	secret := tokens.New(tokens.Bootstrap).Reveal()
+	var failing atomic.Bool
+	w := newWorld(t, func(c *api.Config) {
+		c.Statuses = func(sets []scalesets.ScaleSet) []scalesets.Status {
+			is := make([]scalesets.Status, len(sets))
+			for i, set := range sets {
+				is[i] = scalesets.Status{Condition: scalesets.Ready}
+				if failing.Load() && set.Key == "bad" {
+					is[i] = scalesets.Status{Condition: scalesets.Failing, Text: "3 runners in a row crashed " + secret, RetryAt: time.Now().Add(time.Hour - time.Millisecond)}
+				}
+			}
+			return is
+		}
+	})
+	host, enrolment := w.add("a")
+	w.connect(host, enrolment)
+	w.until("a", ready)
+	for _, name := range []string{"bad", "other"} {
+		body := `{"name": "` + name + `", "labels": ["linux", "` + name + `"], "image": "x", "cpu": 1, "memory": "1GiB", "max": 1, "hosts": ["a"]}`
+		require.Equal(t, 201, w.do("POST", "scale-sets", body).status)
+	}
+	why := func(label string) (told api.Waiting) {
+		job := w.submit(api.JobSpec{Labels: []string{label}, Run: "x"})
+		w.into(200, w.do("GET", "jobs/"+job.ID+"/why", nil), &told)
+		return told
+	}
+	require.Equal(t, "next", why("bad").Code)
+	failing.Store(true)
+	told := why("bad")
+	require.Equal(t, "failing", told.Code)
+	require.Regexp(t, `^scale set bad: 3 runners in a row crashed sf_…; tried again in (1h0m0s|59m\d+s)$`, told.Text)
+	require.Equal(t, "failing", told.ScaleSets[0].Code)
+	require.Equal(t, "next", why("other").Code)
+	told = why("linux")
+	require.Equal(t, "next", told.Code, "another can take it")
+	require.Len(t, told.ScaleSets, 2)
+
+	var set api.ScaleSet
+	w.into(200, w.do("GET", "scale-sets/bad", nil), &set)
+	require.WithinDuration(t, time.Now().Add(time.Hour), *set.Status.RetryAt, time.Minute)
+	w.into(200, w.do("GET", "scale-sets/other", nil), &set)
+	require.Nil(t, set.Status.RetryAt)
 }
 
 // failing is a fleet where the last launch failed.

@@ -46,7 +46,7 @@ func (r *recorder) last() (asked string, header http.Header, body string) {
 	return r.asked[i], r.headers[i], r.bodies[i]
 }
 
-func fake(t *testing.T, answer func(http.ResponseWriter, *http.Request)) (*recorder, *client.Client) {
+func fake(t *testing.T, answer func(http.ResponseWriter, *http.Request), adjust ...func(*client.Config)) (*recorder, *client.Client) {
 	t.Helper()
 	r := &recorder{answer: answer}
 	server := httptest.NewServer(r)
@@ -55,9 +55,11 @@ func fake(t *testing.T, answer func(http.ResponseWriter, *http.Request)) (*recor
 		transport.CloseIdleConnections()
 		server.Close()
 	})
-	c, err := client.New(client.Config{
-		URL: server.URL, Token: tokens.New(tokens.API).Reveal(), HTTP: &http.Client{Transport: transport}, Silence: 300 * time.Millisecond,
-	})
+	config := client.Config{URL: server.URL, Token: tokens.New(tokens.API).Reveal(), HTTP: &http.Client{Transport: transport}}
+	for _, a := range adjust {
+		a(&config)
+	}
+	c, err := client.New(config)
 	require.NoError(t, err)
 	return r, c
 }

@@ -88,16 +88,15 @@ func TestFollowTellsWhatIsMissing(t *testing.T) {
 
 // A connection that is there and says nothing is a lost one.
 func TestFollowLeavesASilentConnection(t *testing.T) {
-	var connections atomic.Int64
 	_, c := fake(t, func(w http.ResponseWriter, req *http.Request) {
-		if connections.Add(1) == 1 {
+		if req.Header.Get("Last-Event-ID") == "0" {
 			_, _ = io.WriteString(w, event(1))
 			w.(http.Flusher).Flush()
 			<-req.Context().Done()
 			return
 		}
 		_, _ = io.WriteString(w, event(2))
-	})
+	}, func(c *client.Config) { c.Silence = 300 * time.Millisecond })
 	var got []int64
 	require.ErrorIs(t, c.FollowEvents(t.Context(), client.EventFilter{}, takeUntil(2, &got)), errEnough)
 	require.Equal(t, []int64{1, 2}, got)

@@ -14,10 +14,14 @@ import (
 	"github.com/slipway-ci/slipway/hub/queue"
 	"github.com/slipway-ci/slipway/hub/store"
 	"github.com/slipway-ci/slipway/hub/store/storetest"
+	"github.com/slipway-ci/slipway/internal/crashtest"
 	"github.com/slipway-ci/slipway/tokens"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	crashtest.Child(hubUntilKilled)
+	goleak.VerifyTestMain(m)
+}
 
 type world struct {
 	*events.Log
@@ -229,7 +233,7 @@ func TestTellNeverWaits(t *testing.T) {
 	newest, err := w.Newest(t.Context(), events.Filter{}, 1)
 	require.NoError(t, err)
 	require.Equal(t, "events-lost", newest.Events[0].Kind)
-	require.Contains(t, newest.Events[0].Text, "50 events")
+	require.Contains(t, newest.Events[0].Text, "too many at once: 50")
 }
 
 func TestWhatIsStoredIsClean(t *testing.T) {

@@ -140,7 +140,7 @@ func (l *Log) flush(ctx context.Context) {
 	l.mu.Unlock()
 	if lost > 0 {
 		l.cfg.Logger.Warn("events lost: too many at once", "count", lost)
-		told = append(told, Event{At: time.Now(), Kind: "events-lost", Object: "hub", Text: fmt.Sprintf("%d events were not stored: too many at once", lost)})
+		told = append(told, Event{At: time.Now(), Kind: "events-lost", Object: "hub", Text: fmt.Sprintf("events that were not stored, since there were too many at once: %d", lost)})
 	}
 	for part := range slices.Chunk(told, batch) {
 		if err := l.Append(ctx, part...); err != nil {

@@ -32,6 +32,9 @@ const (
 	FactsTold SessionKind = "facts"
 	// StatsTold: the agent told how busy the host is.
 	StatsTold SessionKind = "stats"
+	// BackedOff: a launch of a template failed there, or what it needs, such as its
+	// image, and others wait for it; of failures in a row it is told of the first.
+	BackedOff SessionKind = "backed-off"
 )
 
 // SessionEvent is something that became of a host's session. Which fields are set
@@ -51,8 +54,10 @@ type SessionEvent struct {
 	// Facts: connected, facts. Usage: stats.
 	Facts Facts
 	Usage Usage
-	// Reason is why the session ended. Disconnected.
+	// Reason is why the session ended, or the launch failed. Disconnected, backed off.
 	Reason string
+	// Template is that of the launch; empty: it has none. Backed off.
+	Template string
 }
 
 // mostEvents is how many events may wait for a slow Config.Sessions.

@@ -11,7 +11,11 @@ import (
 
 // fail notes that a launch, or what it needs, failed there. The lock is held.
 func (f *Fleet) fail(h *host, a *placement.Ask, err error, now time.Time) {
-	f.failed(h, a, err.Error(), f.placer.Failed(h.place, a, err, now))
+	counted := f.placer.Failed(h.place, a, err, now)
+	f.failed(h, a, err.Error(), counted)
+	if counted == 1 {
+		f.emit(SessionEvent{Kind: BackedOff, Host: h.ID, Epoch: h.epoch, Template: a.Template, Reason: plain(err).Error()})
+	}
 }
 
 // failed tells of a failure that counts.

@@ -3,6 +3,7 @@ package fleet_test
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -88,6 +89,53 @@ func TestARefusalStaysVisible(t *testing.T) {
 		require.NoError(t, try())
 		words, _ = last()
 		require.Empty(t, words)
+	})
+}
+
+// What keeps a template from a host is told when it begins, be it that a launch failed
+// or only what it needs: no runner ends of that, which would tell it.
+func TestABackOffIsToldOnce(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var fails atomic.Bool
+		fails.Store(true)
+		var mu sync.Mutex
+		var told []string
+		sessions := func(e fleet.SessionEvent) {
+			if e.Kind == fleet.BackedOff {
+				mu.Lock()
+				defer mu.Unlock()
+				told = append(told, e.Host+" "+e.Template+": "+e.Reason)
+			}
+		}
+		w := newWorld(t, fleet.Config{Sessions: sessions}, memory.Config{Pull: func(image string) (time.Duration, error) {
+			if fails.Load() {
+				return time.Millisecond, fmt.Errorf("image %s is not allowed: %w", image, backend.ErrRefused)
+			}
+			return time.Millisecond, nil
+		}}, "a")
+		w.startAll()
+		evil := of("small", func(s *backend.Spec) { s.ID, s.Env, s.Image = "", nil, "evil:1" })
+		for range 10 {
+			require.Error(t, w.Prepare(t.Context(), evil))
+			w.after(10 * time.Second)
+		}
+		want := "a small: host a: "
+		mu.Lock()
+		require.Len(t, told, 1, "a repeat says nothing new")
+		require.Contains(t, told[0], want)
+		require.Contains(t, told[0], "image evil:1 is not allowed")
+		mu.Unlock()
+		require.False(t, w.Explain("small")[0].FailedAt.IsZero())
+
+		fails.Store(false)
+		w.after(10 * time.Minute)
+		w.launched(evil)
+		fails.Store(true)
+		require.Error(t, w.Prepare(t.Context(), of("small", func(s *backend.Spec) { s.ID, s.Env, s.Image = "", nil, "evil:2" })))
+		w.after(time.Second)
+		mu.Lock()
+		defer mu.Unlock()
+		require.Len(t, told, 2, "it begins anew")
 	})
 }
 

@@ -89,6 +89,17 @@ func (f *Fleet) Reconnect(ctx context.Context, host string) error {
 	return nil
 }
 
+// SendAway ends a host's connection, whose credential is over, and tells its agent why,
+// such as ErrRevoked or ErrReplaced. Nobody waits for it to come back.
+func (f *Fleet) SendAway(host string, why error) {
+	f.mu.Lock()
+	defer f.unlock()
+	if h := f.hosts[host]; h != nil && h.session != nil {
+		h.session.link.Bye(why)
+		h.session.over(why)
+	}
+}
+
 // until waits for something to become so. The lock is held when it is looked for.
 func (f *Fleet) until(ctx context.Context, so func() bool) error {
 	for {

@@ -37,7 +37,7 @@ func TestAHubThatLostItsRecordsKnowsItsRunnersByTheirSeals(t *testing.T) {
 		w.restart(sealing("another"))
 		w.startAll()
 		require.Empty(t, w.list())
-		require.Contains(t, w.host("a").Problem, "foreign-runners: it tells of 1 runners that it was not given")
+		require.Contains(t, w.host("a").Problem, "foreign-runners: it tells of 1 runner that it was not given")
 	})
 }
 

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/slipway-ci/slipway/hub/fleet/placement"
 	"github.com/slipway-ci/slipway/internal/wire"
 	"github.com/slipway-ci/slipway/tokens"
 )
@@ -105,7 +106,7 @@ func (f *Fleet) state(h *host, conflict string, now time.Time) HostState {
 	case !st.Online:
 		st.Problem = "offline"
 	case len(h.foreign) > 0:
-		st.Problem = fmt.Sprintf("foreign-runners: it tells of %d runners that it was not given", len(h.foreign))
+		st.Problem = fmt.Sprintf("foreign-runners: it tells of %s that it was not given", placement.Plural(len(h.foreign), "runner"))
 	}
 	return st
 }

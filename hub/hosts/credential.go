@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/slipway-ci/slipway/hub/fleet"
 	"github.com/slipway-ci/slipway/hub/store"
@@ -165,22 +164,8 @@ func (r *Registry) Revoke(ctx context.Context, nameOrID string) error {
 		return failed("revoke host", nameOrID, err)
 	}
 	r.applied(ctx, h.ID)
-	r.sendAway(ctx, h)
+	if f := r.bound(); f != nil {
+		f.SendAway(h.ID, fleet.ErrRevoked)
+	}
 	return nil
 }
-
-// sendAway ends the session of a host's agent, whose credential is not good any more.
-// Nobody waits for it to come back.
-func (r *Registry) sendAway(ctx context.Context, h Host) {
-	f := r.bound()
-	if f == nil {
-		return
-	}
-	brief, cancel := context.WithTimeout(ctx, revokeWait)
-	defer cancel()
-	if err := f.Reconnect(brief, h.ID); err != nil {
-		r.log.Debug("end the session of a credential that is over", "host", h.Name, "err", redacted(err))
-	}
-}
-
-const revokeWait = 50 * time.Millisecond

@@ -72,7 +72,7 @@ func TestRevoke(t *testing.T) {
 	}
 	_, err = w.Invited(t.Context(), i.Token)
 	require.ErrorIs(t, err, ErrUnknownEnrolment, "who could steal the token could steal the line")
-	require.Equal(t, []string{h.ID}, w.fleet.again, "its session ends")
+	require.Equal(t, []string{h.ID + ": " + fleet.ErrRevoked.Error()}, w.fleet.away, "its session ends")
 	require.False(t, w.host("a").Enrolled)
 	_, err = w.whose(stays)
 	require.NoError(t, err)

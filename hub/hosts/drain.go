@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/slipway-ci/slipway/hub/fleet"
+	"github.com/slipway-ci/slipway/hub/fleet/placement"
 	"github.com/slipway-ci/slipway/hub/store"
 )
 
@@ -160,7 +161,7 @@ func (r *Registry) end(ctx context.Context, h Host, runners []string) {
 		return
 	}
 	if last.IsZero() {
-		r.cfg.Events("host-drain-deadline", h.object(), fmt.Sprintf("the drain's deadline has passed: %d runners are ended", len(runners)))
+		r.cfg.Events("host-drain-deadline", h.object(), fmt.Sprintf("the drain's deadline has passed: %s to be ended", placement.Plural(len(runners), "runner")))
 	}
 	r.log.Info("runners ended", "host", h.Name, "reason", ReasonDrained, "runners", len(runners))
 	ender.Terminate(runners, ReasonDrained)

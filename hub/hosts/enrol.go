@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/slipway-ci/slipway/hub/fleet"
 	"github.com/slipway-ci/slipway/hub/store"
 	"github.com/slipway-ci/slipway/tokens"
 )
@@ -52,8 +53,8 @@ func (r *Registry) Enrol(ctx context.Context, token tokens.Token, agent string, 
 	if !again {
 		r.forget(h.ID)
 		r.applied(ctx, h.ID)
-		if before {
-			r.sendAway(ctx, h) // whoever has the former credential
+		if f := r.bound(); f != nil && before {
+			f.SendAway(h.ID, fleet.ErrReplaced) // whoever has the former credential
 		}
 	}
 	return h, nil

@@ -18,8 +18,9 @@ import (
 
 // Fleet is what the registry needs of a *fleet.Fleet.
 type Fleet interface {
-	// Hosts tells how all hosts do.
+	// Hosts tells how all hosts do, Host how one does.
 	Hosts() []fleet.HostState
+	Host(id string) (st fleet.HostState, known bool)
 	// SetHost sets what is set for a host.
 	SetHost(host fleet.Host) error
 	// Forget discards a host with its records.
@@ -30,6 +31,8 @@ type Fleet interface {
 	RotateToken(ctx context.Context, host string) (next tokens.Digest, err error)
 	// Reconnect ends a host's connection; its agent comes back at once.
 	Reconnect(ctx context.Context, host string) error
+	// SendAway ends a host's connection, and tells its agent why.
+	SendAway(host string, why error)
 	// Update has a host's agent become another version.
 	Update(ctx context.Context, host, version string) error
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/slipway-ci/slipway/hub/fleet"
+	"github.com/slipway-ci/slipway/hub/fleet/placement"
 )
 
 // Remove takes a host out for ever: its id and its credentials are refused from
@@ -57,7 +58,10 @@ func (r *Registry) leave(ctx context.Context, h Host, force bool) error {
 		runners, err = t.runnersOf(h.ID)
 		return err
 	})
-	st := r.states()[h.ID]
+	var st fleet.HostState
+	if f != nil {
+		st, _ = f.Host(h.ID)
+	}
 	switch n := max(len(runners), st.Held); {
 	case err != nil:
 		return err
@@ -81,9 +85,9 @@ func inUse(online bool, runners int) error {
 	what := "is online"
 	switch {
 	case online && runners > 0:
-		what = fmt.Sprintf("is online and has %d runners", runners)
+		what = fmt.Sprintf("is online and has %s", placement.Plural(runners, "runner"))
 	case runners > 0:
-		what = fmt.Sprintf("is offline and may have %d runners", runners)
+		what = fmt.Sprintf("is offline and may have %s", placement.Plural(runners, "runner"))
 	}
 	return fmt.Errorf("%w: it %s: drain it and stop its agent first; if it is gone for good, remove it by force, which gives its runners up", ErrBusy, what)
 }
@@ -118,7 +122,7 @@ func (r *Registry) remove(t *tx, id string, ifVersion int64, force bool) (runner
 	_, err = t.Exec(`UPDATE hosts SET removed_at = ?, draining = 0, drain_until = NULL, facts = '{}', labels = '{}' WHERE id = ?`, millis(t.now), id)
 	said := "host removed"
 	if len(runners) > 0 {
-		said = fmt.Sprintf("host removed by force, with %d runners given up", len(runners))
+		said = fmt.Sprintf("host removed by force, with %s given up", placement.Plural(len(runners), "runner"))
 	}
 	r.tell(t, "host-removed", h, said)
 	return runners, err

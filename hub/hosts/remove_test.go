@@ -22,8 +22,8 @@ func TestRemoveRefusesAHostInUse(t *testing.T) {
 		"online":                      {online("v1.2.0", 0), nil, "it is online: drain it"},
 		"online, with runners":        {online("v1.2.0", 2), []string{"r1", "r2"}, "it is online and has 2 runners: drain it"},
 		"offline, with runners":       {fleet.HostState{Held: 2}, []string{"r1", "r2"}, "it is offline and may have 2 runners: drain it"},
-		"after a restart":             {fleet.HostState{}, []string{"r1"}, "it is offline and may have 1 runners"},
-		"a launch that is on its way": {fleet.HostState{Held: 1}, nil, "may have 1 runners"},
+		"after a restart":             {fleet.HostState{}, []string{"r1"}, "it is offline and may have 1 runner:"},
+		"a launch that is on its way": {fleet.HostState{Held: 1}, nil, "may have 1 runner:"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t).withQueue()

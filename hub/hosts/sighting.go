@@ -195,6 +195,8 @@ func (r *Registry) Session(ctx context.Context, e fleet.SessionEvent) {
 	case fleet.Disconnected:
 		err = r.Seen(ctx, e.Host, Sighting{})
 		r.tellSession(ctx, "host-offline", e.Host, "its agent is away: "+e.Reason)
+	case fleet.BackedOff:
+		r.tellSession(ctx, "host-backing-off", e.Host, "launches"+ofScaleSet(e.Template)+" wait there, since one failed, or what it needs: "+e.Reason)
 	case fleet.FactsTold:
 		err = r.Seen(ctx, e.Host, Sighting{Facts: &e.Facts})
 	case fleet.StatsTold:
@@ -232,6 +234,13 @@ func (r *Registry) tellSession(ctx context.Context, kind, id, text string) {
 	if h, err := r.Host(ctx, id); err == nil {
 		r.cfg.Events(kind, h.object(), tokens.Redact(text))
 	}
+}
+
+func ofScaleSet(template string) string {
+	if template == "" {
+		return ""
+	}
+	return " of scale set " + template
 }
 
 // diskTold takes over how full a host's disk is.
@@ -343,7 +352,7 @@ func (r *Registry) unflush(seen map[string]int64, told map[string]Sighting) {
 func (r *Registry) tellFlapping(ctx context.Context, untold map[string]int) {
 	for _, id := range slices.Sorted(maps.Keys(untold)) {
 		if h, err := r.Host(ctx, id); err == nil {
-			r.cfg.Events("host-flapping", h.object(), fmt.Sprintf("its agent came and went: %d more events were passed over", untold[id]))
+			r.cfg.Events("host-flapping", h.object(), fmt.Sprintf("its agent came and went more often than is told: events passed over: %d", untold[id]))
 		}
 	}
 }

@@ -188,6 +188,7 @@ func TestSessionsAreTold(t *testing.T) {
 	w.Session(ctx, fleet.SessionEvent{Kind: fleet.Connected, Host: h.ID, Agent: h.Agent, Engine: "ENG:1", Version: "v1.2.0", Facts: *facts(1)})
 	w.Session(ctx, fleet.SessionEvent{Kind: fleet.FactsTold, Host: h.ID, Facts: *facts(2, "runsc")})
 	w.Session(ctx, fleet.SessionEvent{Kind: fleet.StatsTold, Host: h.ID, Usage: fleet.Usage{Disk: fleet.Disk{Free: 3, Total: 9}}})
+	w.Session(ctx, fleet.SessionEvent{Kind: fleet.BackedOff, Host: h.ID, Template: "small", Reason: "host a: image evil:1 is not allowed"})
 	w.Session(ctx, fleet.SessionEvent{Kind: fleet.Disconnected, Host: h.ID, Reason: "gone"})
 	stray := newID() // of a host that was removed while its agent came in
 	require.NoError(t, w.fleet.SetHost(fleet.Host{ID: stray}))
@@ -197,7 +198,7 @@ func TestSessionsAreTold(t *testing.T) {
 	require.Equal(t, "v1.2.0", seen.AgentVersion)
 	require.Equal(t, []string{"runsc"}, seen.Facts.Runtimes)
 	require.Equal(t, fleet.Disk{Free: 3, Total: 9}, seen.Facts.Disk)
-	require.Equal(t, []string{"host-online host/a", "host-offline host/a"}, w.told()[2:])
+	require.Equal(t, []string{"host-online host/a", "host-backing-off host/a", "host-offline host/a"}, w.told()[2:])
 }
 
 // An engine that a host has claimed is free for the true one when the liar is revoked,

@@ -177,6 +177,7 @@ type fakeFleet struct {
 	rotate    func(host string) (tokens.Digest, error)
 	update    func(host, version string) error
 	again     []string // reconnected
+	away      []string // sent away: host: why
 	updates   []string // host=version
 	setting   func(fleet.Host)
 }
@@ -196,6 +197,14 @@ func (f *fakeFleet) Hosts() (list []fleet.HostState) {
 		list = append(list, st)
 	}
 	return list
+}
+
+func (f *fakeFleet) Host(id string) (st fleet.HostState, known bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	st = f.states[id]
+	st.Host, known = f.set[id]
+	return st, known
 }
 
 func (f *fakeFleet) SetHost(h fleet.Host) error {
@@ -247,6 +256,12 @@ func (f *fakeFleet) Reconnect(_ context.Context, host string) error {
 	defer f.mu.Unlock()
 	f.again = append(f.again, host)
 	return nil
+}
+
+func (f *fakeFleet) SendAway(host string, why error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.away = append(f.away, host+": "+why.Error())
 }
 
 func (f *fakeFleet) Update(_ context.Context, host, version string) error {

@@ -34,8 +34,9 @@ type Status struct {
 	// Text is one sentence that says what is wrong and what to do, without secrets;
 	// empty of one that is ready.
 	Text string
-	// RetryAt is when its next runner is tried; zero: nothing holds that up, or each
-	// host has a time of its own.
+	// RetryAt is when its next runner is tried after failures: the pause of its loop is
+	// over then, and that of the first of its hosts; zero: it waits for no pause, or
+	// for one that ends with a launch under way.
 	RetryAt time.Time
 	// Ends is what became of its newest runners, since the hub began.
 	Ends provisioner.Ends
@@ -80,11 +81,29 @@ func (s ScaleSet) Status(see Sight) Status {
 	case now == 0:
 		out.Condition, out.Text = Full, "no host has room now: "+reasons(targets)
 	}
-	if see.Loop.Failures > 0 {
-		out.RetryAt = see.Loop.Until
-	}
+	out.RetryAt = retryAt(targets, see.Loop, time.Now())
 	out.Text = oneLine(out.Text)
 	return out
+}
+
+// retryAt is Status.RetryAt: the later of what its hosts say, and its loop.
+func retryAt(targets []fleet.Verdict, loop provisioner.TemplateHealth, now time.Time) (at time.Time) {
+	for _, v := range targets {
+		if v.Reason == "" {
+			at = time.Time{}
+			break
+		}
+		if !v.RetryAt.IsZero() && (at.IsZero() || v.RetryAt.Before(at)) {
+			at = v.RetryAt
+		}
+	}
+	if loop.Failures > 0 && loop.Until.After(at) {
+		at = loop.Until
+	}
+	if !at.After(now) {
+		return time.Time{}
+	}
+	return at
 }
 
 // maxText bounds Status.Text, in bytes.

@@ -56,8 +56,8 @@ func TestStatusSaysWhatToDo(t *testing.T) {
 		"a vain wish":    {chosen, scalesets.Sight{Verdicts: verdicts(away)}, scalesets.Blocked, "no host has the labels of its selector (arch=arm,pool=large): give them to one (slipway hosts set NAME --labels arch=arm,pool=large)"},
 		"a runtime":      {named, scalesets.Sight{Verdicts: verdicts("without the runtime: it has runc, and one of sysbox-runc is asked for", "offline", away)}, scalesets.Blocked, "none of its hosts can take a runner: b1 is without the runtime: it has runc, and one of sysbox-runc is asked for; b2 is offline"},
 		"many hosts":     {named, scalesets.Sight{Verdicts: verdicts("offline", "offline", "cordoned", "offline", "blind")}, scalesets.Blocked, "none of its hosts can take a runner: b1 is offline; b2 is offline; b3 is cordoned; and 2 more"},
-		"no GPU ever":    {named, scalesets.Sight{Verdicts: verdicts("short of GPUs: 0 of 0 are free, and 1 are asked for")}, scalesets.Blocked, "none of its hosts can take a runner: b1 is short of GPUs: 0 of 0 are free, and 1 are asked for"},
-		"no GPU now":     {named, scalesets.Sight{Verdicts: verdicts("short of GPUs: 0 of 1 are free, and 1 are asked for"), Held: map[string]int{"id-1": 1}}, scalesets.Full, "no host has room now: b1 is short of GPUs: 0 of 1 are free, and 1 are asked for"},
+		"no GPU ever":    {named, scalesets.Sight{Verdicts: verdicts("short of GPUs: 0 of 0 are free, and 1 is asked for")}, scalesets.Blocked, "none of its hosts can take a runner: b1 is short of GPUs: 0 of 0 are free, and 1 is asked for"},
+		"no GPU now":     {named, scalesets.Sight{Verdicts: verdicts("short of GPUs: 0 of 1 are free, and 1 is asked for"), Held: map[string]int{"id-1": 1}}, scalesets.Full, "no host has room now: b1 is short of GPUs: 0 of 1 are free, and 1 is asked for"},
 		"full":           {named, scalesets.Sight{Verdicts: verdicts("full: 4 of 4 runners", "offline")}, scalesets.Full, "no host has room now: b1 is full: 4 of 4 runners; b2 is offline"},
 		"a refusal":      {named, scalesets.Sight{Verdicts: verdicts("backing off: image evil:1 is not allowed")}, scalesets.Failing, "launches fail on its hosts: b1 is backing off: image evil:1 is not allowed"},
 		"and again":      {named, scalesets.Sight{Verdicts: []fleet.Verdict{{Name: "b1", LastFailure: "image evil:1 is not allowed"}}}, scalesets.Failing, "launches fail on its hosts: b1 tries again after: image evil:1 is not allowed"},
@@ -95,4 +95,33 @@ func TestStatusSaysWhatToDo(t *testing.T) {
 	until := time.Now().Add(time.Minute)
 	got := named.Status(scalesets.Sight{Verdicts: verdicts(""), Loop: provisioner.TemplateHealth{Failures: 1, Reason: "x", Until: until}})
 	require.Equal(t, until, got.RetryAt)
+}
+
+// Whoever waits is told how long, wherever the pause is: the loop's, or that of hosts.
+func TestStatusSaysWhenItIsTriedAgain(t *testing.T) {
+	now := time.Now()
+	in := func(d time.Duration) time.Time { return now.Add(d) }
+	waits := func(at time.Time) fleet.Verdict { return fleet.Verdict{Reason: "backing off: x", RetryAt: at} }
+	free, full := fleet.Verdict{}, fleet.Verdict{Reason: "full: 1 of 1 runner"}
+	loop := func(until time.Time) provisioner.TemplateHealth {
+		return provisioner.TemplateHealth{Failures: 2, Until: until}
+	}
+	for name, c := range map[string]struct {
+		hosts []fleet.Verdict
+		loop  provisioner.TemplateHealth
+		want  time.Time
+	}{
+		"nothing is wrong":           {[]fleet.Verdict{free}, provisioner.TemplateHealth{}, time.Time{}},
+		"the first of the hosts":     {[]fleet.Verdict{full, waits(in(time.Hour)), waits(in(time.Minute))}, provisioner.TemplateHealth{}, in(time.Minute)},
+		"another is free":            {[]fleet.Verdict{waits(in(time.Minute)), free}, provisioner.TemplateHealth{}, time.Time{}},
+		"the loop, and no host":      {[]fleet.Verdict{waits(in(time.Minute)), free}, loop(in(time.Second * 30)), in(30 * time.Second)},
+		"both, and the host longer":  {[]fleet.Verdict{waits(in(time.Minute))}, loop(in(time.Second * 30)), in(time.Minute)},
+		"both, and the loop longer":  {[]fleet.Verdict{waits(in(time.Minute))}, loop(in(time.Hour)), in(time.Hour)},
+		"its pause is over":          {[]fleet.Verdict{free}, loop(in(-time.Second)), time.Time{}},
+		"one is under way":           {[]fleet.Verdict{waits(time.Time{})}, provisioner.TemplateHealth{}, time.Time{}},
+		"a host that is not for it":  {[]fleet.Verdict{{Reason: "not targeted", RetryAt: in(time.Second)}, waits(in(time.Minute))}, provisioner.TemplateHealth{}, in(time.Minute)},
+		"healthy since, as it shows": {[]fleet.Verdict{free}, provisioner.TemplateHealth{Until: in(time.Minute)}, time.Time{}},
+	} {
+		require.Equal(t, c.want, scalesets.ScaleSet{}.Status(scalesets.Sight{Verdicts: c.hosts, Loop: c.loop}).RetryAt, name)
+	}
 }

@@ -11,10 +11,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/slipway-ci/slipway/internal/cli/command"
+	"github.com/slipway-ci/slipway/internal/logsink"
 	"github.com/slipway-ci/slipway/internal/runner"
 	"github.com/slipway-ci/slipway/internal/signals"
 	"github.com/slipway-ci/slipway/internal/version"
-	"github.com/slipway-ci/slipway/tokens"
 )
 
 // Every flag is a variable too: with this prefix, and those that mean the same to
@@ -123,20 +123,15 @@ func (s *settings) read(c *cobra.Command) error {
 	if hclog.LevelFromString(s.logLevel) == hclog.NoLevel {
 		return command.Usage(c, "--log-level is %q: trace, debug, info, warn or error is allowed", s.logLevel)
 	}
-	s.config.Logger = hclog.New(&hclog.LoggerOptions{
-		Name: "slipway-agent", Output: clean{c.ErrOrStderr()}, Level: hclog.LevelFromString(s.logLevel), JSONFormat: s.logJSON,
-	})
+	s.config.Logger = s.logger(c.ErrOrStderr())
 	return nil
 }
 
-// clean takes tokens out of what is written: a line of the log is one write.
-type clean struct{ io.Writer }
-
-func (c clean) Write(line []byte) (int, error) {
-	if _, err := io.WriteString(c.Writer, tokens.Redact(string(line))); err != nil {
-		return 0, err
-	}
-	return len(line), nil
+// logger writes to out, without tokens.
+func (s *settings) logger(out io.Writer) hclog.Logger {
+	return hclog.New(&hclog.LoggerOptions{
+		Name: "slipway-agent", Output: logsink.Clean(out), Level: hclog.LevelFromString(s.logLevel), JSONFormat: s.logJSON,
+	})
 }
 
 // defaultData is DefaultData for root, else a folder of the user's.

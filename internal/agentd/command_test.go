@@ -64,6 +64,11 @@ func (p *invocation) code() int {
 	case <-p.ended:
 		return p.cmd.ProcessState.ExitCode()
 	case <-time.After(patience):
+		_ = p.cmd.Process.Signal(syscall.SIGQUIT) // it says what it waits for
+		select {
+		case <-p.ended:
+		case <-time.After(10 * time.Second):
+		}
 		p.t.Fatalf("it has not ended:\n%s", p.out)
 		return -1
 	}
@@ -116,7 +121,7 @@ func TestTheWayOfAHost(t *testing.T) {
 	require.Equal(t, 2, p.code())
 	p = begin(t, good(t), "", nil, "purge", "--yes", "--all", "--with-data", "--backend", "process", "--data", data)
 	require.Equal(t, 0, p.code())
-	require.Contains(t, p.out.String(), "removed 1 runners of owner-1")
+	require.Contains(t, p.out.String(), "removed 1 runner of owner-1")
 	require.NoDirExists(t, data)
 	p = begin(t, good(t), "", nil, append([]string{"status"}, where...)...)
 	require.Equal(t, 1, p.code())
@@ -337,6 +342,10 @@ func TestNoSecretIsTold(t *testing.T) {
 	h.set(func() { h.digests = map[string]bool{} })
 	h.hangUp()
 	a.says("refused by the hub")
+	eventually(t, func() bool {
+		told, err := Config{Data: data}.status()
+		return err == nil && strings.Contains(told.Now.connection(), "refuses this agent's token: it was revoked, or rotated")
+	}, "its status says so, too")
 
 	var all bytes.Buffer
 	all.WriteString(p.out.String() + h.all())

@@ -80,7 +80,7 @@ func TestAHostWithDocker(t *testing.T) {
 	require.Contains(t, out.String(), "removed 0 runners")
 	out.Reset()
 	require.NoError(t, config.purgeEngine(t.Context(), &out, []string{h.owner}, true))
-	require.Contains(t, out.String(), "removed 1 runners")
+	require.Contains(t, out.String(), "removed 1 runner ")
 }
 
 func TestAnEngineThatComesAndGoes(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/slipway-ci/slipway/agent/policy"
+	"github.com/slipway-ci/slipway/internal/cli/command"
 )
 
 // guard is the host's own policy, which no hub can change, and where it is from.
@@ -69,7 +70,7 @@ func (g guard) String() string {
 		parts = append(parts, g.path)
 	}
 	if n := g.MaxRunners(); n > 0 {
-		parts = append(parts, fmt.Sprintf("at most %d runners", n))
+		parts = append(parts, "at most "+command.Plural(n, "runner"))
 	}
 	if binds := g.Binds(); len(binds) > 0 {
 		parts = append(parts, "binds below "+strings.Join(binds, " "))

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/slipway-ci/slipway/backend/process"
+	"github.com/slipway-ci/slipway/internal/logsink"
 )
 
 func TestMain(m *testing.M) {
@@ -76,7 +77,7 @@ func start(t *testing.T, data string, change ...func(*Config)) *running {
 	r := &running{t: t, log: &lines{}, done: make(chan error, 1)}
 	config := Config{
 		Data: data, Backend: "process", Tick: 20 * time.Millisecond, DefaultPolicy: filepath.Join(data, "no-policy.yaml"),
-		Logger: hclog.New(&hclog.LoggerOptions{Output: clean{r.log}, Level: hclog.Trace}),
+		Logger: hclog.New(&hclog.LoggerOptions{Output: logsink.Clean(r.log), Level: hclog.Trace}),
 	}
 	for _, f := range change {
 		f(&config)

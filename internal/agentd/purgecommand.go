@@ -128,7 +128,7 @@ func (c Config) purgeOwner(ctx context.Context, out io.Writer, owner string, all
 		return fmt.Errorf("purge: %w", err)
 	}
 	n := len(slices.DeleteFunc(before.Runners, func(r backend.Runner) bool { return !all && !r.State.Ended() }))
-	_, err = fmt.Fprintf(out, "removed %d runners of %s\n", n, owner)
+	_, err = fmt.Fprintf(out, "removed %s of %s\n", command.Plural(n, "runner"), owner)
 	return err
 }
 

@@ -23,6 +23,7 @@ type report struct {
 	Since         time.Time             `json:"since"`
 	Sessions      uint64                `json:"sessions"`
 	Removed       bool                  `json:"removed,omitempty"`
+	Refused       bool                  `json:"refused,omitempty"` // the credential, by the hub
 	Backend       string                `json:"backend"`
 	Engine        string                `json:"engine,omitempty"`
 	EngineProblem string                `json:"engine_problem,omitempty"`
@@ -44,6 +45,7 @@ func (p *program) report() report {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	r.Started, r.Connected, r.Since, r.Sessions, r.Removed = p.started.UTC(), p.connected, p.since.UTC(), p.sessions, p.removed
+	r.Refused = !p.out.IsZero()
 	r.Engine = describe(p.facts)
 	return r
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/slipway-ci/slipway/internal/agentd/identity"
 	"github.com/slipway-ci/slipway/internal/cli/command"
+	"github.com/slipway-ci/slipway/internal/logsink"
 	"github.com/slipway-ci/slipway/tokens"
 )
 
@@ -37,6 +38,9 @@ the token that the hub has in its own.`,
 			if err := s.config.validate(); err != nil {
 				return command.Usage(c, "%w", err)
 			}
+			sink := logsink.New(c.ErrOrStderr())
+			defer sink.Close()
+			s.config.Logger = s.logger(sink)
 			err := Run(c.Context(), s.config)
 			if errors.Is(err, identity.ErrLocked) {
 				return fmt.Errorf("%s is in use by another agent: stop it, or choose another folder with --data", s.config.Data)

@@ -60,6 +60,7 @@ func (p *program) refused(token tokens.Token) {
 	p.mu.Lock()
 	p.out = p.stored
 	p.mu.Unlock()
+	poke(p.moved)
 	if p.keys != nil {
 		p.keys.Refused(token)
 	}

@@ -135,6 +135,8 @@ func (r report) connection() string {
 	switch {
 	case r.Removed:
 		return "no: the hub has removed this host"
+	case r.Refused:
+		return "no: " + r.Hub + " refuses this agent's token: it was revoked, or rotated by an agent that has a copy of this folder. Enrol this machine anew (slipway hosts reenrol)"
 	case r.Connected:
 		return "yes, to " + r.Hub + " since " + when(r.Since)
 	}

@@ -19,21 +19,26 @@ func ListOf[T any](items []T, next string) List[T] {
 	return l
 }
 
+// PageOf makes a List that is a page of one; key is where the next page begins, empty
+// at the end.
+func PageOf[T any](items []T, key string, from From) List[T] { return ListOf(items, from.next(key)) }
+
 // PageInput is of lists that are short: they are read whole, and answered in pages
 // as all lists are.
 type PageInput struct {
-	Limit  int    `query:"limit" minimum:"1" maximum:"500" default:"100"`
-	Cursor string `query:"cursor" maxLength:"255" doc:"next of the answer before"`
+	Limit int `query:"limit" minimum:"1" maximum:"500" default:"100"`
+	From
 }
 
 // Page cuts a page out of what is sorted by key.
 func Page[T any](all []T, key func(T) string, in *PageInput) List[T] {
-	for len(all) > 0 && key(all[0]) <= in.Cursor {
+	for len(all) > 0 && key(all[0]) <= in.Key() {
 		all = all[1:]
 	}
-	if len(all) <= in.Limit {
-		return ListOf(all, "")
+	next := ""
+	if len(all) > in.Limit {
+		all = all[:in.Limit]
+		next = key(all[in.Limit-1])
 	}
-	all = all[:in.Limit]
-	return ListOf(all, key(all[in.Limit-1]))
+	return PageOf(all, next, in.From)
 }

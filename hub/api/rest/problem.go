@@ -26,8 +26,14 @@ func init() {
 		message = strings.Replace(message, "request body is too large limit=", "the body is too large: at most ", 1)
 		p := problem.New(status, problem.CodeOf(status), message)
 		for _, err := range errs {
+			var ours *problem.Problem
 			var detailed huma.ErrorDetailer
-			if errors.As(err, &detailed) {
+			switch {
+			case errors.As(err, &ours) && len(errs) == 1:
+				return ours
+			case errors.As(err, &ours):
+				p.Errors = append(p.Errors, ours.Errors...)
+			case errors.As(err, &detailed):
 				d := detailed.ErrorDetail()
 				p.Errors = append(p.Errors, problem.FieldError{Location: d.Location, Message: d.Message})
 			}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/slipway-ci/slipway/hub/client"
 	"github.com/slipway-ci/slipway/hub/fleet"
@@ -47,6 +48,8 @@ type Set struct {
 	// Failing says why its newest runners came to nothing, one after the other; empty:
 	// they didn't.
 	Failing string
+	// RetryIn is how long nothing is tried after failures; 0: it does not wait for that.
+	RetryIn time.Duration
 }
 
 // The codes, as client.Waiting has them.
@@ -150,8 +153,17 @@ func lacking(j Job, h Hub) string {
 	return text
 }
 
-// explain says why a scale set gives no runner now.
+// explain says why a scale set gives no runner now, and how long it waits after
+// failures.
 func (s Set) explain() (code, text string) {
+	code, text = s.obstacle()
+	if s.RetryIn > 0 && (code == failing || code == backingOff) {
+		text += fmt.Sprintf("; tried again in %s", (s.RetryIn + time.Second - 1).Truncate(time.Second))
+	}
+	return code, text
+}
+
+func (s Set) obstacle() (code, text string) {
 	if s.Runners >= s.Max {
 		return full, fmt.Sprintf("it has all of its runners: %d of %d", s.Runners, s.Max)
 	}

@@ -3,6 +3,7 @@ package waiting_test
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -75,6 +76,18 @@ func TestALaunchThatFailedIsTold(t *testing.T) {
 	s.Hosts[0].LastFailure = "no such image"
 	w := waiting.Explain(waiting.Job{State: queue.StateQueued, Labels: s.Labels}, waiting.Hub{Queued: 1, Sets: []waiting.Set{s}})
 	require.Equal(t, "scale set a: host h1 has room, and the last launch there failed (no such image): a runner comes (jobs that wait in all: 1)", w.Text)
+}
+
+// Who waits after failures is told how long; who waits for room is not.
+func TestHowLongAFailureIsWaitedForIsTold(t *testing.T) {
+	for reason, text := range map[string]string{
+		"backing off: no such image": "scale set a: host h1: backing off (no such image); tried again in 12s",
+		"full: 1 of 1 runner":        "scale set a: host h1: full (1 of 1 runner)",
+	} {
+		s := set("a", 0, 1, []string{"linux"}, reason)
+		s.RetryIn = 11100 * time.Millisecond
+		require.Equal(t, text, waiting.Explain(waiting.Job{State: queue.StateQueued, Labels: s.Labels}, waiting.Hub{Sets: []waiting.Set{s}}).Text)
+	}
 }
 
 // A promise leads to no runner where the hub's own loop has to wait.

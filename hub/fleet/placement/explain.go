@@ -23,6 +23,9 @@ type Verdict struct {
 	// told whether the host waits for it (Reason) or may try again.
 	LastFailure string
 	FailedAt    time.Time
+	// RetryAt is when the host may be tried again that waits for what failed there, or was
+	// out of room by its own word; zero: it does not wait, or for no time that is known.
+	RetryAt time.Time
 }
 
 // Explain tells for each host whether it may get a runner of the template now. What a
@@ -40,6 +43,7 @@ func (p *Placer) Explain(hosts iter.Seq[*Host], template string, now time.Time) 
 			v.Runtime = runtime
 		}
 		v.LastFailure, v.FailedAt = h.last(a, now)
+		v.RetryAt = h.again(a, o, now)
 		verdicts = append(verdicts, v)
 	}
 	return verdicts
@@ -64,9 +68,9 @@ func (p *Placer) words(h *Host, a *Ask, o Obstacle) string {
 		}
 		detail = fmt.Sprintf("it has %s, and %s is asked for", orNone(h.Facts.Runtimes), asked)
 	case Full:
-		detail = fmt.Sprintf("%d of %d runners", t.Held, h.Cap())
+		detail = fmt.Sprintf("%d of %s", t.Held, Plural(h.Cap(), "runner"))
 	case PerHostMax:
-		detail = fmt.Sprintf("%d of %d runners", t.Templates[a.Template], a.rule.PerHostMax)
+		detail = fmt.Sprintf("%d of %s", t.Templates[a.Template], Plural(a.rule.PerHostMax, "runner"))
 	case NoCPU:
 		detail = fmt.Sprintf("%s of %s are given away, and %s asked for", cpus(t.CPU), cpus(p.cpu(h)), cpus(a.cpu))
 	case NoMemory:
@@ -99,8 +103,19 @@ func cpus(milli int64) string { return fmt.Sprintf("%g CPUs", float64(milli)/100
 func mebibytes(n int64) string { return fmt.Sprintf("%d MiB", n>>20) }
 
 func gpus(n int) string {
-	if n < 0 {
+	switch {
+	case n < 0:
 		return "all are"
+	case n == 1:
+		return "1 is"
 	}
 	return fmt.Sprintf("%d are", n)
+}
+
+// Plural is n of a noun.
+func Plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
 }

@@ -60,6 +60,21 @@ func (h *Host) waits(a *Ask, room int, now time.Time) (int, Obstacle) {
 	return 1, "" // one at a time, to see whether it is over
 }
 
+// again is when the pause is over that is the obstacle; zero: it is none, or it ends with
+// a launch under way.
+func (h *Host) again(a *Ask, o Obstacle, now time.Time) (at time.Time) {
+	switch o {
+	case Exhausted:
+		at = h.exhausted[a.key()].until
+	case BackingOff:
+		at = h.failures[a.key()].until
+	}
+	if !at.After(now) {
+		return time.Time{}
+	}
+	return at
+}
+
 // Failed notes that a launch, or what it needs, failed there. Of a burst only the
 // first counts: counted is how many have, 0 where this one does not. That there was
 // no room (backend.ErrExhausted) is no failure.

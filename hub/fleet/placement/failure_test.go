@@ -30,6 +30,7 @@ func TestThePauseGrowsAndABurstCountsOnce(t *testing.T) {
 		require.Zero(t, p.Failed(h, a, errBad, at), "of a burst only the first counts")
 		require.Equal(t, BackingOff, obstacle(p, h, a, at))
 		pause := h.failures[template].until.Sub(at)
+		require.Equal(t, at.Add(pause), again(p, h, at), "it is told when")
 		require.Greater(t, pause, before*11/10)
 		require.LessOrEqual(t, pause, p.RetryMax*6/5)
 		require.Equal(t, BackingOff, obstacle(p, h, a, at.Add(pause-1)))
@@ -37,8 +38,10 @@ func TestThePauseGrowsAndABurstCountsOnce(t *testing.T) {
 		room, o := p.Judge(h, a, at)
 		require.Empty(t, o)
 		require.Equal(t, 1, room, "one at a time, to see whether it is over")
+		require.Zero(t, again(p, h, at))
 		h.Load.Wait(at)
 		require.Equal(t, BackingOff, obstacle(p, h, a, at))
+		require.Zero(t, again(p, h, at), "nobody knows how long a launch takes")
 		h.Load.Reset()
 		if before = pause; n > 7 {
 			before = 0 // the longest pauses differ by chance alone
@@ -84,6 +87,7 @@ func TestExhaustedIsNoFailure(t *testing.T) {
 		require.Zero(t, p.Failed(h, a, full, at))
 		require.Zero(t, p.Failed(h, a, full, at), "of a burst only the first counts")
 		require.Equal(t, Exhausted, obstacle(p, h, a, at.Add(pause-1)))
+		require.Equal(t, at.Add(pause), again(p, h, at))
 		at = at.Add(pause)
 		require.Empty(t, obstacle(p, h, a, at))
 	}
@@ -116,6 +120,11 @@ func TestACrashIsOverWhenARunnerHasComeToSomething(t *testing.T) {
 	require.True(t, h.Proved(template, long))
 	require.False(t, h.Proved(template, long))
 	require.Equal(t, 8, first(p.Judge(h, a, long)))
+}
+
+// again is when it is told to be tried again.
+func again(p *Placer, h *Host, at time.Time) time.Time {
+	return p.Explain(slices.Values([]*Host{h}), template, at)[0].RetryAt
 }
 
 // last is the last failure as it is told then, with its age.

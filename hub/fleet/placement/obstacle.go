@@ -62,5 +62,5 @@ func (c Obstacles) Err() error {
 	if len(parts) > 0 {
 		counted = " (" + strings.Join(parts, ", ") + ")"
 	}
-	return fmt.Errorf("none of %d hosts can take it%s: %w", hosts, counted, backend.ErrExhausted)
+	return fmt.Errorf("none of %s can take it%s: %w", Plural(hosts, "host"), counted, backend.ErrExhausted)
 }

@@ -232,6 +232,7 @@ func TestTurns(t *testing.T) {
 
 	_, err := p.Choose(slices.Values([]*Host{}), a, nil, now)
 	require.EqualError(t, err, "none of 0 hosts can take it: "+backend.ErrExhausted.Error())
+	require.EqualError(t, Obstacles{Full: 1}.Err(), "none of 1 host can take it (1 full): "+backend.ErrExhausted.Error())
 	x.Online, y.Cordoned, z.Online = false, true, false
 	_, err = p.Choose(slices.Values([]*Host{x, y, z, late}), a, map[string]bool{"late": true}, now)
 	require.EqualError(t, err, "none of 4 hosts can take it (2 offline, 1 cordoned, 1 tried): "+backend.ErrExhausted.Error())

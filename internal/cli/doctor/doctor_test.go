@@ -88,7 +88,7 @@ func TestAnEngineThatNeverAnswers(t *testing.T) {
 		}
 	}()
 	config := fakeHub(t, "", time.Now())
-	config.Patience = 300 * time.Millisecond
+	config.Patience = time.Second
 	config.Found = func(f Finding) { told <- f.Check }
 	got := Examine(t.Context(), config)
 	require.NoError(t, l.Close())

@@ -157,6 +157,7 @@ func TestScaleSets(t *testing.T) {
 		{name: "sets-list-json", args: "scale-sets list -o json", hub: one("GET scale-sets", ok("scale-sets.json"))},
 		{name: "sets-list-none", args: "scale-sets list", hub: one("GET scale-sets", clitest.Answer{Body: `{"items":[],"next":null}`})},
 		{name: "sets-show", args: "scale-sets show small", hub: one(set, ok("small.json"))},
+		{name: "sets-show-waiting", args: "scale-sets show small", hub: one(set, ok("waiting.json"))},
 		{name: "sets-show-yaml", args: "scale-sets show small -o yaml", hub: one(set, ok("small.json"))},
 		{name: "sets-create", args: "scale-sets create small -f testdata/small.yaml", hub: one("POST scale-sets", ok("small.json"))},
 		{name: "sets-create-stdin", args: "scale-sets create idle -f -", stdin: strings.NewReader(`{"labels": ["x"], "cpu": 1, "memory": "1GiB", "max": 1}`), hub: one("POST scale-sets", ok("idle.json"))},

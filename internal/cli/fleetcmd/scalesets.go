@@ -8,6 +8,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -114,6 +115,9 @@ func showScaleSet(w io.Writer, s client.ScaleSet) error {
 			text += ": " + s.Status.Text
 		}
 		rows = append([][]string{{"status", text}}, rows...)
+		if at := s.Status.RetryAt; at != nil {
+			rows = append(rows, []string{"tried again", "in " + command.Short(time.Until(*at))})
+		}
 		if end := s.Status.LastEnd; end != nil {
 			rows = append(rows, []string{"last end", fmt.Sprintf("%s ago on %s: %s", command.Age(end.At), cmp.Or(end.Host, "no host"), end.Text)})
 		}

@@ -21,6 +21,7 @@ import (
 	"github.com/slipway-ci/slipway/hub/store"
 	"github.com/slipway-ci/slipway/hub/vault"
 	"github.com/slipway-ci/slipway/internal/cli/command"
+	"github.com/slipway-ci/slipway/internal/logsink"
 	"github.com/slipway-ci/slipway/internal/version"
 	"github.com/slipway-ci/slipway/tokens"
 )
@@ -153,8 +154,10 @@ func (s *settings) run(c *cobra.Command) error {
 	if s.config.Shipfox.Token, err = secret(c, "SLIPWAY_SHIPFOX_TOKEN"); err != nil {
 		return err
 	}
+	sink := logsink.New(c.ErrOrStderr())
+	defer sink.Close()
 	s.config.Logger = hclog.New(&hclog.LoggerOptions{
-		Name: "slipway-hub", Output: c.ErrOrStderr(), Level: hclog.LevelFromString(s.logLevel), JSONFormat: s.logJSON,
+		Name: "slipway-hub", Output: sink, Level: hclog.LevelFromString(s.logLevel), JSONFormat: s.logJSON,
 	})
 	h, err := hub.Open(c.Context(), s.config)
 	switch {
