@@ -54,6 +54,9 @@ credentials, and adding or removing hosts; viewer may look.`,
 		if err := checkToken(c, spec, expires); err != nil {
 			return err
 		}
+		if expires == 0 && c.Flags().Changed("expires") {
+			return command.Usage(c, "--expires is 0s: 1s to %s is allowed; leave it out for a token that works until it is revoked", client.MaxTokenLifetime)
+		}
 		r, err := remote.Connect(c)
 		if err != nil {
 			return err

@@ -42,6 +42,7 @@ var credentialList = remote.List[client.Credential]{
 		{Head: "REGISTRY", Cell: func(x client.Credential) string { return x.Registry }},
 		{Head: "USERNAME", Cell: func(x client.Credential) string { return x.Username }},
 		{Head: "AGE", Cell: func(x client.Credential) string { return command.Age(x.UpdatedAt) }},
+		{Head: "PROBLEM", Cell: func(x client.Credential) string { return x.Problem }},
 	},
 }
 

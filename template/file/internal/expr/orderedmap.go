@@ -3,6 +3,7 @@ package expr
 import (
 	"errors"
 	"reflect"
+	"strconv"
 
 	"github.com/google/cel-go/common/types"
 	"github.com/google/cel-go/common/types/ref"
@@ -62,21 +63,34 @@ func (m *orderedMap) put(key, val ref.Val) (fresh, ok bool) {
 	return true, true
 }
 
-// Find looks a key up. A number finds a text key too: in the file every key is
-// text, the 2 of {2: small} as well.
+// Find looks a key up. A number or a truth value finds a text key too: in the file
+// every key is text, the 2 of {2: small} as well.
 func (m *orderedMap) Find(key ref.Val) (ref.Val, bool) {
-	k, ok := mapKey(key)
-	if !ok {
-		return nil, false
-	}
+	k, good := mapKey(key)
 	i, ok := m.index[k]
-	if n, isInt := k.(int64); !ok && isInt {
-		i, ok = m.index[document.NumberText(float64(n))]
+	if text, is := scalarText(key); !ok && is {
+		i, ok = m.index[text]
+		good = true
 	}
-	if !ok {
+	if !good || !ok {
 		return nil, false
 	}
 	return m.vals[i], true
+}
+
+// scalarText is a number or a truth value as the file's text.
+func scalarText(key ref.Val) (string, bool) {
+	switch k := key.(type) {
+	case types.Bool:
+		return strconv.FormatBool(bool(k)), true
+	case types.Int:
+		return document.NumberText(float64(k)), true
+	case types.Uint:
+		return document.NumberText(float64(k)), true
+	case types.Double:
+		return document.NumberText(float64(k)), true
+	}
+	return "", false
 }
 
 // Get is Find for the index operator.

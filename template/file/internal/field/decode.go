@@ -53,18 +53,21 @@ type textRule int
 
 const (
 	anyText textRule = iota
-	// oneWord has no white space; a number counts as a word.
+	// oneWord has no white space.
 	oneWord
+	// oneWordOrID may also be a whole number, not below 0.
+	oneWordOrID
 )
 
 func text(dst func(*template.Template) *string, rule textRule) decodeFunc {
 	return func(d *Decoder, f *Field, n *document.Node, t *template.Template) {
-		if n.Kind != document.Text && (rule != oneWord || n.Kind != document.Number) {
+		id := rule == oneWordOrID && n.Kind == document.Number && n.Number >= 0 && n.Number == math.Trunc(n.Number)
+		if n.Kind != document.Text && !id {
 			d.want(f, n, "text")
 			return
 		}
 		s, ok := d.plain(f, n)
-		if ok && rule == oneWord && strings.ContainsAny(s, " \t") {
+		if ok && rule != anyText && strings.ContainsAny(s, " \t") {
 			d.Fail(n.Pos, f.Name, "must not have white space, this is %s", document.Quote(s))
 			return
 		}

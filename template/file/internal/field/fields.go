@@ -221,7 +221,7 @@ func imageFields() []Field {
 		Example: `"1000:1000"`,
 		Likely:  []string{"uid", "username", "runas"},
 		Schema:  scalarSchema("string", "integer"),
-		decode:  text(func(t *template.Template) *string { return &t.User }, oneWord),
+		decode:  text(func(t *template.Template) *string { return &t.User }, oneWordOrID),
 	}}
 }
 
