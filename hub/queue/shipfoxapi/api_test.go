@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -277,7 +278,40 @@ type hangUp struct {
 
 func (h *hangUp) Write(p []byte) (int, error) {
 	h.cancel()
-	return h.ResponseRecorder.Write(p)
+	n, _ := h.ResponseRecorder.Write(p)
+	return n, syscall.EPIPE
+}
+
+// Nor does a client lose what it was promised that reads the answer and closes its
+// connection, as curl does: net/http ends the request's context then, too.
+func TestAClientWithoutKeepAliveKeepsWhatItWasPromised(t *testing.T) {
+	w := newWorld(t, queue.GenerationHead)
+	server := httptest.NewServer(w.handler)
+	defer server.Close()
+	once := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	post := func(path, body string) (answer struct {
+		Reservations []struct {
+			ID string `json:"reservation_id"`
+		}
+		Instances []any `json:"runner_instances"`
+	}) {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL+path, strings.NewReader(body))
+		require.NoError(t, err)
+		req.Header.Set("Authorization", "Bearer "+w.provisioner)
+		req.Header.Set("Content-Type", "application/json")
+		res, err := once.Do(req)
+		require.NoError(t, err)
+		defer res.Body.Close()
+		require.NoError(t, json.NewDecoder(res.Body).Decode(&answer))
+		return answer
+	}
+	for i := range 50 {
+		w.submit(1, "probe")
+		promised := post("/provisioners/demand/poll", fmt.Sprintf(pollOf, 0, 10, 5)).Reservations
+		require.Len(t, promised, 1)
+		minted := post("/provisioners/runner-instances/batch", fmt.Sprintf(`{"runner_instances":[{"template_key":"t","reservation_id":%q}]}`, promised[0].ID))
+		require.Len(t, minted.Instances, 1, "round %d", i)
+	}
 }
 
 func TestNothingSecretIsLogged(t *testing.T) {

@@ -47,8 +47,13 @@ func (a *API) serve(r route) http.Handler {
 			writeError(w, a.translate(r, c, err))
 			return
 		}
-		err = writeJSON(w, http.StatusOK, answer)
-		if c.lost != nil && (err != nil || req.Context().Err() != nil) {
+		if c.lost != nil && req.Context().Err() != nil { // it went away before there was an answer
+			c.lost()
+			return
+		}
+		// From here on the context tells nothing: it ends too when a client has read all
+		// and closes its connection.
+		if err := writeJSON(w, http.StatusOK, answer); err != nil && c.lost != nil {
 			c.lost()
 		}
 	})
