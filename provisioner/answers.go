@@ -51,7 +51,12 @@ func (l *ledger) minted(a Action, runners []*Runner, registrations []Registratio
 		if reg.Lifetime > 0 {
 			r.Expires = now.Add(reg.Lifetime)
 		}
-		maps.Copy(r.Labels, reg.Labels)
+		labels := maps.Clone(reg.Labels)
+		if labels == nil {
+			labels = map[string]string{}
+		}
+		maps.Copy(labels, r.Labels) // a restart counts by ours
+		r.Labels = labels
 	}
 	if refused > 0 {
 		l.note("info", "registrations refused", "template", a.Template, "reservation", a.Reservation, "count", refused)
@@ -72,7 +77,9 @@ func (l *ledger) mintFailed(a Action, runners []*Runner, now time.Time, err erro
 			l.note("warn", "the control plane has no warm runners: min_idle and target_concurrency are ignored")
 		}
 		l.snap.Able.Warm = false
-		return
+		if _, told := l.snap.Targets[a.Template]; !told {
+			return
+		}
 	}
 	l.failed("mint", err)
 	l.metrics.Launched(a.Template, "mint", 0)
@@ -142,6 +149,7 @@ func (l *ledger) launched(r *Runner, asked, now time.Time, err error) {
 		waits := l.blamer != nil && (errors.Is(err, backend.ErrUnavailable) || errors.Is(err, backend.ErrExhausted))
 		if waits {
 			r.concluded = true // nothing has ended: it was not begun
+			lane.Room = 0      // what was told is not so: it is asked for again
 			if r.Reservation == "" {
 				lane.LevelRetry = now.Add(levelPause)
 			}

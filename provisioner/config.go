@@ -47,7 +47,8 @@ type Config struct {
 	// PrepareTimeout bounds one Prepare, so one image pull; default 30 min.
 	PrepareTimeout time.Duration
 	// DrainTimeout bounds how long Run goes on with launches and reports after
-	// its ctx ended; default 30 s.
+	// its ctx ended; default 30 s. Then the ctx of every call ends: one that does not
+	// heed it holds Run up for as long as it takes.
 	DrainTimeout time.Duration
 }
 
@@ -104,6 +105,7 @@ type Limits struct {
 const (
 	listSpacing      = 100 * time.Millisecond // between two lists, where they are quick
 	listPaceMax      = time.Second            // and where they are slow
+	pollSpacing      = 50 * time.Millisecond  // from one poll to the next, unless it granted something
 	repollSpacing    = time.Second            // between two polls when one is sent anew
 	factsSpacing     = time.Second            // between two asks
 	reportPatience   = 10 * time.Minute       // an ended runner waits so long for its report

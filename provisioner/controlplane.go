@@ -206,7 +206,7 @@ type Registration struct {
 	// Command replaces the template's when not empty.
 	Command []string
 	// Labels are what the control plane wants to find on the runner again, after
-	// any restart: its own ids.
+	// any restart: its own ids. Those that are the loop's own are left as they are.
 	Labels map[string]string
 	// Lifetime of the credential, counted from the receipt; 0 means unknown.
 	Lifetime time.Duration

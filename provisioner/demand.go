@@ -3,6 +3,7 @@ package provisioner
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/slipway-ci/slipway/backend"
@@ -26,12 +27,15 @@ func (l *ledger) polled(began, now time.Time, demand Demand, err error, cancelle
 	l.succeeded("poll")
 	first := c.Done.IsZero()
 	c.Done, c.Next = now, time.Time{}
-	changed := l.takeGrants(demand.Grants, now)
-	changed = l.takeTargets(demand.Targets, began) || changed
+	granted := l.takeGrants(demand.Grants, now)
+	changed := l.takeTargets(demand.Targets, began)
 	changed = l.takeFacts(demand.Facts, began, now) || changed
 	l.takeStats(demand.Stats, began, now)
-	if changed || first || now.Sub(began) >= l.snap.Limits.PollInterval {
+	if granted || changed || first || now.Sub(began) >= l.snap.Limits.PollInterval {
 		l.spacing = 0
+		if !granted {
+			c.Next = began.Add(pollSpacing)
+		}
 		return
 	}
 	l.spacing = min(max(l.spacing*3/2, l.snap.Limits.PollInterval), l.snap.Limits.PollMaxInterval)
@@ -78,14 +82,18 @@ func grantFault(again bool, err error) string {
 
 // takeTargets replaces the levels that are told.
 func (l *ledger) takeTargets(targets []Target, began time.Time) bool {
+	before := maps.Clone(l.snap.Targets)
 	changed := false
 	for _, t := range targets {
+		t.Count = max(t.Count, 0)
 		if t.ReadAt.IsZero() || t.ReadAt.Before(began) {
 			t.ReadAt = began
 		}
-		before, told := l.snap.Targets[t.Template]
-		changed = changed || !told || before.Count != t.Count
 		l.snap.Targets[t.Template] = t
+	}
+	for _, t := range targets { // of two for one template the last counts
+		was, told := before[t.Template]
+		changed = changed || !told || was.Count != l.snap.Targets[t.Template].Count
 	}
 	return changed
 }

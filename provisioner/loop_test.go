@@ -642,6 +642,69 @@ func TestAnAnnouncementThatFailsIsNotRepeatedForEver(t *testing.T) {
 	}
 }
 
+// A control plane that wants runners for a target and can't mint for one is not asked
+// on and on.
+func TestATargetThatCantBeMintedForIsTriedSlowly(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		p := newPlane()
+		calls := 0
+		p.mintErr = func([]provisioner.MintRequest) error {
+			calls++
+			time.Sleep(5 * time.Millisecond) // a bubble's clock
+			return fmt.Errorf("no warm ones here: %w", errors.ErrUnsupported)
+		}
+		w := start(t, p)
+		defer w.stop()
+		p.push(provisioner.Demand{Targets: []provisioner.Target{{Template: "small", Count: 1}}})
+		w.after(time.Minute)
+		require.Greater(t, calls, 2)
+		require.Less(t, calls, 12)
+		require.Contains(t, w.loop.Health().Facet(provisioner.FacetLaunches).Reason, "mint: no warm ones here")
+	})
+}
+
+// hasty is a control plane whose level is another one whenever it is asked.
+type hasty struct {
+	*plane
+	polls atomic.Int64
+}
+
+func (h *hasty) Poll(context.Context, provisioner.Advertisement) (provisioner.Demand, error) {
+	time.Sleep(time.Millisecond) // a bubble's clock
+	n := int(h.polls.Add(1))
+	return provisioner.Demand{Targets: []provisioner.Target{{Template: "small", Count: -n}, {Template: "small", Count: n % 2}}}, nil
+}
+
+func TestAnswersThatAlwaysDifferAreBounded(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		h := &hasty{plane: newPlane()}
+		w := startWith(t, h.plane, h)
+		defer w.stop()
+		w.after(time.Minute)
+		require.LessOrEqual(t, h.polls.Load(), int64(60*20+1))
+		require.Positive(t, w.live())
+	})
+}
+
+// What a control plane has the runners carry is never in the way of what the loop
+// counts by when it begins anew.
+func TestTheLoopsOwnLabelsWin(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		p := newPlane()
+		p.labels = map[string]string{provisioner.LabelTemplate: "my-own-id", provisioner.LabelMaxLifetime: "1s", "plane": "its-own"}
+		w := start(t, p, func(c *provisioner.Config, _ *memory.Config) { c.Templates = []template.Template{small(1)} })
+		defer func() { w.stop() }()
+		p.grant("r1", 1, "linux")
+		w.after(5 * time.Second)
+		w.stop()
+		w.run()
+		p.grant("r2", 1, "linux")
+		w.after(5 * time.Second)
+		require.Equal(t, 1, w.live())
+		require.Equal(t, "its-own", w.engine.Truth()[0].Runner.Labels["plane"])
+	})
+}
+
 func TestConfigNamesWhatIsWrong(t *testing.T) {
 	_, err := provisioner.New(provisioner.Config{Limits: provisioner.Limits{PollWait: -1}, Templates: []template.Template{{Key: "a", Labels: []string{"B"}}}})
 	require.ErrorContains(t, err, "ControlPlane")

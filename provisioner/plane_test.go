@@ -26,14 +26,15 @@ type plane struct {
 	mintErr   func([]provisioner.MintRequest) error
 	reportErr func([]provisioner.Event) error
 	pollErr   func(n int) error
-	lifetime  time.Duration // of registrations
+	lifetime  time.Duration     // of registrations
+	labels    map[string]string // of registrations
 	noWarm    bool
 	canRetire func(id string) bool
 	announced []string
 }
 
 func newPlane() *plane {
-	return &plane{woken: make(chan struct{}, 1), facts: map[string]provisioner.Fact{}}
+	return &plane{woken: make(chan struct{}, 1), facts: map[string]provisioner.Fact{}, labels: map[string]string{"plane": "its-own"}}
 }
 
 func (p *plane) Identify(context.Context) (provisioner.Identity, error) {
@@ -104,7 +105,7 @@ func (p *plane) Mint(_ context.Context, requests []provisioner.MintRequest) ([]p
 	out := make([]provisioner.Registration, len(requests))
 	for i, r := range requests {
 		out[i] = provisioner.Registration{Runner: r.Runner, Env: map[string]string{"TOKEN": "canary-" + r.Runner}, Lifetime: p.lifetime,
-			Labels: map[string]string{"plane": "its-own"}}
+			Labels: p.labels}
 	}
 	return out, nil
 }
