@@ -103,6 +103,37 @@ func everySecret(w *queuetest.World, canary string) map[string]string {
 	return secrets
 }
 
+// A job whose environment was sealed with a key that was given up can't run: it says
+// so as soon as a runner has it, and the runner is free.
+func TestAnEnvironmentThatCantBeReadEndsItsJob(t *testing.T) {
+	w := queuetest.New(t)
+	ctx := t.Context()
+	job, err := w.Submit(ctx, queue.JobSpec{Labels: []string{"a"}, Run: "true", Env: map[string]string{"SECRET": "hidden"}})
+	require.NoError(t, err)
+	require.NoError(t, w.Store().Write(ctx, func(tx *store.Tx) error {
+		_, err := tx.Exec(`UPDATE jobs SET env = CAST(substr(env, 1, 1) || x'ffffffff' || substr(env, 6) AS BLOB) WHERE id = ?`, job.ID) // the key's id
+		return err
+	}))
+	_, registration, err := w.CreateToken(ctx, queue.TokenSpec{Kind: tokens.ManualRegistration})
+	require.NoError(t, err)
+	session, err := w.Register(ctx, registration.Reveal(), []string{"a"})
+	require.NoError(t, err)
+	claim, found, err := w.Claim(ctx, session.Token, true)
+	require.NoError(t, err)
+	require.True(t, found)
+	for range 2 {
+		_, err = w.LeasedJob(ctx, claim.LeaseToken)
+		require.ErrorIs(t, err, queue.ErrLeaseEnded)
+	}
+	job, err = w.Job(ctx, job.ID)
+	require.NoError(t, err)
+	require.Equal(t, queue.StateFailed, job.State)
+	require.Equal(t, "environment-unreadable: it can't be read, since its master key is gone: submit the job anew", job.Reason)
+	_, found, err = w.Claim(ctx, session.Token, true)
+	require.NoError(t, err)
+	require.False(t, found, "nor does it run again")
+}
+
 // Another master key ends no session and no lease, and hides no environment; the
 // data folder alone opens nothing.
 func TestTheMasterKeyIsRotated(t *testing.T) {

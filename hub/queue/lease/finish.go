@@ -48,7 +48,12 @@ func (l *Leases) Finish(ctx context.Context, token string, result Result) error 
 	if !result.Outcome.Valid() {
 		return ledger.Invalid("outcome", "is %.20q: succeeded, failed, cancelled or timed-out is allowed", result.Outcome)
 	}
-	err = l.ledger.Write(ctx, func(t *ledger.Tx) error {
+	return l.finish(ctx, id, result)
+}
+
+// finish ends a lease with a result.
+func (l *Leases) finish(ctx context.Context, id string, result Result) error {
+	err := l.ledger.Write(ctx, func(t *ledger.Tx) error {
 		lease, found, err := t.Lease(id)
 		switch {
 		case err != nil:

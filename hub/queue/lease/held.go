@@ -2,10 +2,12 @@ package lease
 
 import (
 	"context"
+	"errors"
 
 	"github.com/slipway-ci/slipway/hub/queue/jobs"
 	"github.com/slipway-ci/slipway/hub/queue/ledger"
 	"github.com/slipway-ci/slipway/hub/store"
+	"github.com/slipway-ci/slipway/hub/vault"
 )
 
 // CheckLease reads a lease token. Errors: ErrUnauthorized, ErrLeaseEnded.
@@ -48,7 +50,8 @@ type LeasedJob struct {
 
 // LeasedJob tells a Slipway runner what to run. Asking marks the lease as held by
 // one, which keeps the promise to end with its lease, and as taken: from here on
-// the job may have begun. Errors are CheckLease's.
+// the job may have begun. A job whose environment was sealed with a key that was given
+// up ends as failed. Errors are CheckLease's.
 func (l *Leases) LeasedJob(ctx context.Context, token string) (leased LeasedJob, err error) {
 	id, _, err := l.signer.parseLease(token)
 	if err != nil {
@@ -72,8 +75,15 @@ func (l *Leases) LeasedJob(ctx context.Context, token string) (leased LeasedJob,
 		return LeasedJob{}, err
 	}
 	leased.Env, err = jobs.OpenEnv(l.cfg.Vault, leased.Job.ID, sealed)
+	if errors.Is(err, vault.ErrKey) || errors.Is(err, vault.ErrSealed) { // it never can be
+		result := Result{Outcome: OutcomeFailed, Reason: ReasonEnvironment + ": it can't be read, since its master key is gone: submit the job anew"}
+		return LeasedJob{}, errors.Join(ErrLeaseEnded, err, l.finish(ctx, id, result))
+	}
 	return leased, err
 }
+
+// ReasonEnvironment begins the reason of a job whose environment can't be read any more.
+const ReasonEnvironment = "environment-unreadable"
 
 // Renewal is the answer to a heartbeat.
 type Renewal struct {
