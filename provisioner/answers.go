@@ -47,7 +47,7 @@ func (l *ledger) minted(a Action, runners []*Runner, registrations []Registratio
 			l.forget(r.ID)
 			continue
 		}
-		r.Phase, r.Since, r.registration = Minted, now, reg
+		r.Phase, r.Since, r.registration = Minted, now, &reg
 		if reg.Lifetime > 0 {
 			r.Expires = now.Add(reg.Lifetime)
 		}
@@ -125,7 +125,7 @@ func (l *ledger) announced(r *Runner, now time.Time, err error) {
 // told to the control plane if a reason is given.
 func (l *ledger) drop(r *Runner, reason string, now time.Time) {
 	r.Phase, r.Since, r.Ended, r.Removed = Dropped, now, now, now
-	r.registration = Registration{}
+	r.registration = nil
 	r.judged = true
 	if reason != "" {
 		l.tell(r, EventFailed, reason, now)
@@ -135,7 +135,7 @@ func (l *ledger) drop(r *Runner, reason string, now time.Time) {
 
 func (l *ledger) launched(r *Runner, asked, now time.Time, err error) {
 	lane := l.lanes[r.Template]
-	r.registration = Registration{} // spent, whatever came of it
+	r.registration = nil // spent, whatever came of it
 	switch {
 	case err == nil, errors.Is(err, backend.ErrExists):
 		r.Phase, r.Since = Launched, now

@@ -221,6 +221,10 @@ func (r Registration) GoString() string { return r.String() }
 // Format makes every verb print String.
 func (r Registration) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(r.String())) }
 
+// MarshalText is String: a registration that slips into JSON or a log tells no secret
+// either. Hold a *Registration in unexported fields of what is printed.
+func (r Registration) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+
 // EventState is what an event says of a runner.
 type EventState string
 

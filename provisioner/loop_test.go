@@ -3,6 +3,7 @@ package provisioner_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -703,6 +704,17 @@ func TestTheLoopsOwnLabelsWin(t *testing.T) {
 		require.Equal(t, 1, w.live())
 		require.Equal(t, "its-own", w.engine.Truth()[0].Runner.Labels["plane"])
 	})
+}
+
+func TestARegistrationNeverShowsItsSecret(t *testing.T) {
+	r := provisioner.Registration{Runner: "r1", Env: map[string]string{"TOKEN": "canary"}, Command: []string{"canary"}}
+	text, err := json.Marshal(map[string]any{"of": r, "at": &r})
+	require.NoError(t, err)
+	var log bytes.Buffer
+	hclog.New(&hclog.LoggerOptions{Output: &log, JSONFormat: true}).Info("minted", "registration", r)
+	all := string(text) + log.String() + fmt.Sprintf("%v %+v %#v %s %d %v", r, r, r, r, r, struct{ at *provisioner.Registration }{&r})
+	require.NotContains(t, all, "canary")
+	require.Contains(t, all, "registration of r1")
 }
 
 func TestConfigNamesWhatIsWrong(t *testing.T) {

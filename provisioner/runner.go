@@ -107,7 +107,7 @@ type Runner struct {
 	crash        bool            // whether its end was held against its template or host
 	why          string          // the reason that its end was reported with
 	host         string          // where it was seen last
-	registration Registration
+	registration *Registration   // nil: there is none, or it is spent
 }
 
 // HoldsSlot says whether it counts as live: in flight, or seen alive, or not

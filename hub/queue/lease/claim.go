@@ -55,8 +55,13 @@ func (l *Leases) claim(t *ledger.Tx, sessionID string, ours bool) (Claim, bool, 
 		}
 		return Claim{}, false, err
 	}
+	if ours {
+		if claim, found, err := claimAgain(t, s); err != nil || found {
+			return claim, found, err
+		}
+	}
 	if s.MaxClaims != nil && s.claims >= *s.MaxClaims {
-		return claimAgain(t, s, ours)
+		return Claim{}, false, ErrSessionExhausted
 	}
 	if s.runner != "" {
 		r, found, err := t.Runner(s.runner)
@@ -80,16 +85,12 @@ func (l *Leases) claim(t *ledger.Tx, sessionID string, ours bool) (Claim, bool, 
 
 // claimAgain repeats the answer to a Slipway runner that has not asked what to
 // run: the first answer was lost. It is the same lease.
-func claimAgain(t *ledger.Tx, s Session, ours bool) (Claim, bool, error) {
-	if !ours {
-		return Claim{}, false, ErrSessionExhausted
+func claimAgain(t *ledger.Tx, s Session) (Claim, bool, error) {
+	if s.claims == 0 {
+		return Claim{}, false, nil
 	}
-	claim, found, err := store.One(t.Tx, func(r store.Row) (c Claim, err error) { return c, r.Scan(&c.Lease, &c.JobID, &c.Attempt) },
+	return store.One(t.Tx, func(r store.Row) (c Claim, err error) { return c, r.Scan(&c.Lease, &c.JobID, &c.Attempt) },
 		`SELECT id, job_id, attempt FROM leases WHERE session_id = ? AND ended_at IS NULL AND ours AND taken_at IS NULL`, s.ID)
-	if err == nil && !found {
-		err = ErrSessionExhausted
-	}
-	return claim, found, err
 }
 
 // choose finds the job for a session: meant for its runner, of the runner's
