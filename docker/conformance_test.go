@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -23,7 +26,7 @@ import (
 func TestConformance(t *testing.T) {
 	t.Parallel()
 	enginetest.BusyboxImage(t) // skips here, rather than in each promise
-	backendtest.Run(t, func(t *testing.T) backendtest.Harness { return newHarness(t) })
+	backendtest.RunParallel(t, func(t *testing.T) backendtest.Harness { return newHarness(t) })
 }
 
 // harness is the real engine behind a proxy that can fail.
@@ -44,6 +47,9 @@ var _ interface {
 	backendtest.Hanger
 	backendtest.Stranger
 	backendtest.Printer
+	backendtest.Teller
+	backendtest.Staller
+	backendtest.Lacker
 } = (*harness)(nil)
 
 func newHarness(t *testing.T) *harness {
@@ -90,6 +96,33 @@ func (h *harness) Prints(lines []string) backend.Spec {
 	return backend.Spec{Image: h.image, PullPolicy: backend.PullNever, Entrypoint: []string{"/bin/printf", `%s\n`}, Command: lines}
 }
 
+func (h *harness) Tells() backend.Spec { return script(h.image, "env >&2; exec sleep 600") }
+
+// Lacks is what depends on the configuration; the engine answers for the rest.
+func (h *harness) Lacks() []string { return []string{"InjectRunner"} }
+
+// Stall lets the engine not answer what is asked about one container.
+func (h *harness) Stall(t *testing.T, id string) <-chan struct{} {
+	reached, over := make(chan struct{}), make(chan struct{})
+	once := sync.OnceFunc(func() { close(reached) })
+	h.proxy.Fault(func(r *http.Request) enginetest.Fault {
+		if !strings.Contains(r.URL.String(), id) {
+			return enginetest.Pass
+		}
+		once()
+		select {
+		case <-r.Context().Done():
+		case <-over:
+		}
+		return enginetest.Drop
+	})
+	t.Cleanup(func() {
+		h.proxy.Fault(nil)
+		close(over)
+	})
+	return reached
+}
+
 func (h *harness) Kill(t *testing.T, id string) {
 	require.NoError(t, h.engine.ContainerKill(t.Context(), "slipway-"+id, "KILL"))
 }
@@ -125,7 +158,7 @@ func (h *harness) Strangers(t *testing.T, owner string) func(*testing.T) {
 	delete(unkeyed, "slipway.keys")
 	broken := label(owner, other())
 	broken["slipway.keys"] = "template"
-	upper, short, renamed := "0190A8F0-0000-7000-8000-00000000000A", "0190a8f0", other()
+	upper, short, renamed := strings.ToUpper(other()), other()[24:], other()
 	near := map[string]map[string]string{
 		"slipway-" + id:                       label(owner+"x", id),           // an owner that begins like ours
 		"slipway-" + other():                  label(owner, other()),          // another id than the name says

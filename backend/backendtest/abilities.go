@@ -22,6 +22,7 @@ var abilities = []promise{
 	{"prepare/then launch", "images are fetched ahead so that a launch takes no launch slot while it pulls", prepareLaunch},
 	{"prepare/many at once", "a hundred pulls of one image run into a registry's limits", prepareMany},
 	{"logs/in order", "a failed runner's last lines are all that people have to go on", logsOrder},
+	{"logs/while it runs", "a job that hangs is looked into while it does, and programs complain on stderr", logsRunning},
 	{"logs/unknown", "a runner that is gone has no log, and is told apart from one that printed nothing", logsUnknown},
 }
 
@@ -118,10 +119,26 @@ func capacityTold(s *suite) {
 	require.Len(s, before, len(specs), "one number for each spec")
 	require.Positive(s, before[0], "an engine of this suite has room for a runner")
 	require.Equal(s, before[0], before[2], "the same spec twice")
-	s.running()
-	after, err := backend.Capacity(s.ctx(), s.b, specs)
-	require.NoError(s, err)
-	require.LessOrEqual(s, after[0], before[0], "room grows by a launch")
+	exhauster, bounded := s.harness.(Exhauster)
+	if bounded {
+		require.Equal(s, exhauster.Room(), before[0], "the room of an empty engine")
+	}
+	for n := 1; n <= 2; n++ {
+		s.running()
+		after, err := backend.Capacity(s.ctx(), s.b, specs)
+		require.NoError(s, err)
+		require.LessOrEqual(s, after[0], before[0], "room grows by a launch")
+		if bounded {
+			require.Equal(s, before[0]-n, after[0], "the room beside %d", n)
+		}
+	}
+	s.ended(s.b, s.launch(s.harness.Exits(0)))
+	if bounded {
+		s.eventually("a runner that has ended takes up no room", func() bool {
+			after, err := backend.Capacity(s.ctx(), s.b, specs)
+			return err == nil && after[0] == before[0]-2
+		})
+	}
 	none, err := backend.Capacity(s.ctx(), s.b, nil)
 	require.NoError(s, err)
 	require.Empty(s, none)
@@ -162,12 +179,22 @@ func prepareMany(s *suite) {
 // read reads the log of the runner id.
 func (s *suite) read(id string, tail int) string {
 	s.Helper()
-	log, err := backend.Logs(s.ctx(), s.b, id, tail)
+	return s.readFrom(func(ctx context.Context) (io.ReadCloser, error) { return backend.Logs(ctx, s.b, id, tail) })
+}
+
+func (s *suite) readFrom(logs func(context.Context) (io.ReadCloser, error)) string {
+	s.Helper()
+	var text []byte
+	err := s.soon("Logs", s.patience, func(ctx context.Context) error {
+		log, err := logs(ctx)
+		if err != nil {
+			return err
+		}
+		text, err = io.ReadAll(log)
+		return errors.Join(err, log.Close(), ctx.Err()) // one that ends with its ctx alone blocks
+	})
 	s.unlessLacking(err)
 	require.NoError(s, err, "logs")
-	text, err := io.ReadAll(log)
-	require.NoError(s, err)
-	require.NoError(s, log.Close())
 	return string(text)
 }
 
@@ -187,6 +214,16 @@ func logsOrder(s *suite) {
 	require.NoError(s, s.b.Remove(s.ctx(), id))
 	_, err := backend.Logs(s.ctx(), s.b, id, 0)
 	require.ErrorIs(s, err, fs.ErrNotExist, "the log of a runner that is gone")
+}
+
+func logsRunning(s *suite) {
+	spec := s.spec(need[Teller](s).Tells())
+	s.launchSpec(s.b, spec)
+	s.runs(spec.ID)
+	s.eventually("what it has printed on stderr is in its log, and the log ends there", func() bool {
+		return strings.Contains(s.read(spec.ID, 0), canaryName+"="+canaryValue+"\n")
+	}, func() string { return fmt.Sprintf("the log: %q", s.read(spec.ID, 0)) })
+	require.Equal(s, backend.Running, s.must(s.b, spec.ID).State)
 }
 
 func logsUnknown(s *suite) {

@@ -54,7 +54,7 @@ func TestDefective(t *testing.T) {
 }
 
 func TestSoundBackend(t *testing.T) {
-	backendtest.Run(t, func(*testing.T) backendtest.Harness { return newHarness(defect{}) })
+	backendtest.RunParallel(t, func(*testing.T) backendtest.Harness { return newHarness(defect{}) })
 }
 
 // defect replaces methods of a sound backend.
@@ -66,7 +66,7 @@ type defect struct {
 	remove   func(context.Context, *wrapped, string) error
 	watch    func(context.Context, func()) error
 	capacity func([]int) []int
-	logs     func(string) string
+	logs     func(ctx context.Context, w *wrapped, id, text string) (string, error)
 }
 
 type wrapped struct {
@@ -77,6 +77,21 @@ type wrapped struct {
 
 	mu   sync.Mutex
 	seen map[string]backend.Spec
+	turn chan struct{} // a lock that ends with a context
+}
+
+func newWrapped(h *harness, owner string) *wrapped {
+	return &wrapped{Backend: h.engine.Backend(owner), defect: h.defect, h: h, owner: owner, seen: map[string]backend.Spec{}, turn: make(chan struct{}, 1)}
+}
+
+// lockTurn takes the lock for one call.
+func (w *wrapped) lockTurn(ctx context.Context) (unlock func(), err error) {
+	select {
+	case w.turn <- struct{}{}:
+		return func() { <-w.turn }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 func (w *wrapped) Launch(ctx context.Context, spec backend.Spec) error {
@@ -134,7 +149,8 @@ func (w *wrapped) Logs(ctx context.Context, id string, tail int) (io.ReadCloser,
 		all, _ := io.ReadAll(log)
 		text = string(all)
 	}
-	return io.NopCloser(strings.NewReader(w.logs(text))), nil
+	text, err = w.logs(ctx, w, id, text)
+	return io.NopCloser(strings.NewReader(text)), err
 }
 
 var errLost = errors.New("connection reset")
@@ -333,13 +349,11 @@ var defects = map[string]defect{
 		<-ctx.Done()
 		return nil
 	}},
-	"one room for all":     {promise: "capacity/told for each spec", capacity: func(room []int) []int { return room[:min(1, len(room))] }},
-	"log backwards":        {promise: "logs/in order", logs: backwards},
-	"no log told as empty": {promise: "logs/unknown", logs: func(text string) string { return text }},
-}
-
-func backwards(text string) string {
-	lines := strings.SplitAfter(text, "\n")
-	slices.Reverse(lines)
-	return strings.Join(lines, "")
+	"one room for all": {promise: "capacity/told for each spec", capacity: func(room []int) []int { return room[:min(1, len(room))] }},
+	"log backwards": {promise: "logs/in order", logs: func(_ context.Context, _ *wrapped, _, text string) (string, error) {
+		lines := strings.SplitAfter(text, "\n")
+		slices.Reverse(lines)
+		return strings.Join(lines, ""), nil
+	}},
+	"no log told as empty": {promise: "logs/unknown", logs: func(_ context.Context, _ *wrapped, _, text string) (string, error) { return text, nil }},
 }

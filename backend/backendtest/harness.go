@@ -37,7 +37,8 @@ type Invalider interface {
 
 // Exhauster knows an engine with room for n runners and no more.
 type Exhauster interface {
-	// Room is n, 1 or more, for all owners together.
+	// Room is n, for all owners together: 8 or more, since the suite has up to 7
+	// at once where it does not fill the engine.
 	Room() int
 }
 
@@ -82,6 +83,31 @@ type Stranger interface {
 // Printer knows a spec whose runner prints the lines on stdout, and ends.
 type Printer interface {
 	Prints(lines []string) backend.Spec
+}
+
+// Teller knows a spec whose runner prints its whole environment on stderr, a line
+// name=value for each variable as env(1) does, and then runs as that of Runs does.
+//
+// It is read by backend.Logs. Where the backend lacks that ability, the harness
+// may have it: a Harness that is a backend.Logger is asked instead.
+type Teller interface {
+	Tells() backend.Spec
+}
+
+// Staller can make the engine hang over one runner, while it answers all that is
+// asked about others.
+type Staller interface {
+	// Stall makes each Launch of the runner id wait until its ctx ends, for the
+	// rest of the subtest. reached is closed when one waits, or at once where the
+	// harness can't tell.
+	Stall(t *testing.T, id string) (reached <-chan struct{})
+}
+
+// Lacker knows what its backend can't do for a runner.
+type Lacker interface {
+	// Lacks names the fields of backend.Spec that the backend can't honour, in Go's
+	// spelling.
+	Lacks() []string
 }
 
 // Patient engines take long: Patience is how long the suite waits for one

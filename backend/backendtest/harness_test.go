@@ -3,6 +3,7 @@ package backendtest_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"slices"
 	"strconv"
@@ -23,17 +24,31 @@ type harness struct {
 	engine *memory.Engine
 	defect defect
 
+	stalled sync.Map // of functions by id: to be called when its launch hangs
+
 	mu     sync.Mutex
 	owners []string
 }
 
+const room = 20
+
 func newHarness(d defect) *harness {
-	return &harness{defect: d, engine: memory.New(memory.Config{
-		Hosts: []memory.Host{{Room: 20}},
-		Fault: func(memory.Call) memory.Fault { return memory.Fault{Before: time.Millisecond} },
+	h := &harness{defect: d}
+	h.engine = memory.New(memory.Config{
+		Hosts: []memory.Host{{Room: room}},
+		Fault: func(call memory.Call) memory.Fault {
+			return memory.Fault{Before: time.Millisecond, Hang: h.stalls(call)}
+		},
 		Behaviour: func(spec backend.Spec) memory.Program {
 			p := memory.Program{Start: time.Millisecond, Stop: 5 * time.Millisecond}
+			if spec.User != "" {
+				p.Err = fmt.Errorf("field User: %w", backend.ErrInvalid)
+			}
 			switch do := spec.Command; do[0] {
+			case "tell":
+				for name, value := range spec.Env {
+					p.Output = append(p.Output, name+"="+value)
+				}
 			case "invalid":
 				p.Err = backend.ErrInvalid
 			case "exit":
@@ -46,14 +61,25 @@ func newHarness(d defect) *harness {
 			}
 			return p
 		},
-	})}
+	})
+	return h
+}
+
+// stalls says whether the call is one that the harness stalls, and tells of it.
+func (h *harness) stalls(call memory.Call) bool {
+	reached, ok := h.stalled.Load(call.ID)
+	if !ok || call.Op != memory.OpLaunch {
+		return false
+	}
+	reached.(func())()
+	return true
 }
 
 func (h *harness) Open(_ *testing.T, owner string) backend.Backend {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.owners = append(h.owners, owner)
-	return &wrapped{Backend: h.engine.Backend(owner), defect: h.defect, h: h, owner: owner, seen: map[string]backend.Spec{}}
+	return newWrapped(h, owner)
 }
 
 func (h *harness) Reopen(t *testing.T, owner string) backend.Backend { return h.Open(t, owner) }
@@ -66,10 +92,25 @@ func (h *harness) Exits(code int) backend.Spec {
 func (h *harness) Prints(lines []string) backend.Spec {
 	return backend.Spec{Command: append([]string{"print"}, lines...)}
 }
+func (h *harness) Tells() backend.Spec { return backend.Spec{Command: []string{"tell"}} }
+func (h *harness) Lacks() []string     { return []string{"User"} }
+func (h *harness) Room() int           { return room }
+func (h *harness) Stall(_ *testing.T, id string) <-chan struct{} {
+	reached := make(chan struct{})
+	h.stalled.Store(id, sync.OnceFunc(func() { close(reached) }))
+	return reached
+}
 func (h *harness) Kill(_ *testing.T, id string) { h.engine.Kill(id) }
 func (h *harness) Break(*testing.T)             { h.engine.SetOnline("", false) }
 func (h *harness) Mend(*testing.T)              { h.engine.SetOnline("", true) }
-func (h *harness) Patience() time.Duration      { return time.Second }
+
+// Patience is long where nothing is waited for in vain.
+func (h *harness) Patience() time.Duration {
+	if h.defect.promise == "" {
+		return 20 * time.Second
+	}
+	return 500 * time.Millisecond
+}
 
 func (h *harness) Strangers(t *testing.T, owner string) func(*testing.T) {
 	shouted := strings.ToUpper(owner)

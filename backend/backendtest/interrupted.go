@@ -42,7 +42,7 @@ func interruptedLaunchAgain(s *suite) {
 		case again != nil:
 			require.ErrorIs(s, again, backend.ErrExists, "after a launch that was cut off after %v (%v)", d, first)
 		}
-		s.until(s.b, spec.ID, "it runs", func(r backend.Runner) bool { return r.State == backend.Running })
+		s.runs(spec.ID)
 		s.alive(spec.ID, 1)
 	}
 	require.Len(s, s.list(s.b).Runners, len(moments))

@@ -15,6 +15,7 @@ var listing = []promise{
 	{"list/labels verbatim", "all that the loop knows of a runner after a restart is in its labels", listLabels},
 	{"list/no labels", "a runner without labels is ours all the same", listNoLabels},
 	{"list/environment not told", "the registration stands in the environment, and listings are logged, stored and sent", listEnv},
+	{"list/many", "a listing that tells a page and hides the rest: what is on the next one is launched anew, and never reaped", listMany},
 	{"list/after a restart", "a restart is an ordinary pass: what runs is adopted with its labels, what ended meanwhile tells how", listReopened},
 }
 
@@ -106,6 +107,39 @@ func listEnv(s *suite) {
 	if r, ok := s.harness.(Reopener); ok {
 		s.reopen(r)
 		s.must(s.b, spec.ID)
+	}
+}
+
+// many is how many runners listMany lists: engines that tell page by page begin
+// with 10 or 20.
+const many = 4 * crowd
+
+// listMany launches as many of them as an engine makes in a moment: on one that
+// is slow they are not worth the wait.
+func listMany(s *suite) {
+	var specs []backend.Spec
+	for end := time.Now().Add(2 * time.Second); len(specs) < many && (len(specs) == 0 || time.Now().Before(end)); {
+		first := len(specs)
+		for i := range crowd {
+			specs = append(specs, s.spec(s.harness.Exits(first+i)))
+		}
+		for _, err := range together(crowd, func(i int) error { return s.b.Launch(s.ctx(), specs[first+i]) }) {
+			require.NoError(s, err)
+		}
+		for _, spec := range specs[first:] { // they make room for the next
+			s.ended(s.b, spec.ID)
+		}
+	}
+	if len(specs) < many {
+		s.Logf("the engine is slow: %d runners, instead of %d", len(specs), many)
+	}
+	listing := s.list(s.b)
+	require.Len(s, listing.Runners, len(specs))
+	for code, spec := range specs {
+		r, ok := pick(listing, spec.ID)
+		require.True(s, ok, "runner %s is not listed", spec.ID)
+		s.sameLabels(spec.Labels, r.Labels)
+		s.exited(r, code)
 	}
 }
 

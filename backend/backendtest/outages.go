@@ -112,7 +112,7 @@ func (s *suite) launchAgain(spec backend.Spec, earlier error) {
 	if err := s.b.Launch(s.ctx(), spec); err != nil {
 		require.ErrorIs(s, err, backend.ErrExists, "after an earlier launch that answered: %v", earlier)
 	}
-	s.until(s.b, spec.ID, "it runs", func(r backend.Runner) bool { return r.State == backend.Running })
+	s.runs(spec.ID)
 	s.alive(spec.ID, 1)
 }
 
@@ -184,22 +184,7 @@ func outageHang(s *suite) {
 		}
 	}
 	s.Cleanup(unhang)
-	short := 200 * time.Millisecond
-	require.Error(s, s.soon("Launch", short, func(ctx context.Context) error { return s.b.Launch(ctx, spec) }))
-	_ = s.soon("Remove", short, func(ctx context.Context) error { return s.b.Remove(ctx, id) })
-	_ = s.soon("List", short, func(ctx context.Context) error {
-		listing, err := s.b.List(ctx)
-		if r, ok := pick(listing, id); err == nil && ok && r.State != backend.Unknown {
-			s.Errorf("an engine that does not answer was seen as %s", r.State)
-		}
-		return err
-	})
-	_ = s.soon("Capacity", short, func(ctx context.Context) error {
-		_, err := backend.Capacity(ctx, s.b, []backend.Spec{s.harness.Runs()})
-		return err
-	})
-	_ = s.soon("Prepare", short, func(ctx context.Context) error { return backend.Prepare(ctx, s.b, s.harness.Runs()) })
-	_ = s.soon("Watch", short, func(ctx context.Context) error { return backend.Watch(ctx, s.b, func() {}) })
+	s.askAll(id, spec)
 	unhang()
 	s.eventually("the engine answers again", func() bool {
 		_, err := s.b.List(s.ctx())
@@ -207,4 +192,37 @@ func outageHang(s *suite) {
 	})
 	require.NoError(s, s.b.Remove(s.ctx(), id))
 	s.launchAgain(spec, context.DeadlineExceeded)
+}
+
+// askAll asks an engine that hangs for everything at once.
+func (s *suite) askAll(id string, spec backend.Spec) {
+	s.Helper()
+	calls := []struct {
+		name string
+		do   func(context.Context) error
+	}{
+		{"Launch", func(ctx context.Context) error { return s.b.Launch(ctx, spec) }},
+		{"Remove", func(ctx context.Context) error { return s.b.Remove(ctx, id) }},
+		{"Capacity", func(ctx context.Context) error {
+			_, err := backend.Capacity(ctx, s.b, []backend.Spec{s.harness.Runs()})
+			return err
+		}},
+		{"Prepare", func(ctx context.Context) error { return backend.Prepare(ctx, s.b, s.harness.Runs()) }},
+		{"Watch", func(ctx context.Context) error { return backend.Watch(ctx, s.b, func() {}) }},
+	}
+	const short = 200 * time.Millisecond
+	errs := together(len(calls), func(i int) error { return s.bounded(short, calls[i].do) })
+	for i, err := range errs {
+		require.NotErrorIs(s, err, errOutlives, "%s still waits %v after its ctx has ended", calls[i].name, grace)
+	}
+	require.Error(s, errs[0], "Launch on an engine that hangs")
+	s.eventually("List errs, or tells the runner as unknown", func() bool {
+		var listing backend.Listing
+		err := s.soon("List", short, func(ctx context.Context) (err error) {
+			listing, err = s.b.List(ctx)
+			return err
+		})
+		r, ok := pick(listing, id)
+		return err != nil || !ok || r.State == backend.Unknown
+	})
 }

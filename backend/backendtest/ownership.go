@@ -49,7 +49,7 @@ func ownerLaunches(s *suite) {
 	b := s.neighbour()
 	spec := s.spec(s.harness.Runs())
 	s.launchSpec(s.b, spec)
-	before := s.until(s.b, spec.ID, "it runs", func(r backend.Runner) bool { return r.State == backend.Running })
+	before := s.runs(spec.ID)
 
 	again := spec
 	again.Labels = map[string]string{"template": "theirs"}

@@ -18,6 +18,9 @@ func sane(listing backend.Listing, before time.Time) error {
 		if i > 0 && listing.Runners[i-1].ID >= r.ID {
 			return fmt.Errorf("%s stands after %s: the order is that of the ids, each once", r.ID, listing.Runners[i-1].ID)
 		}
+		if own, ok := r.Labels[ownLabel]; ok && own != r.ID {
+			return fmt.Errorf("runner %s has the labels of %s", r.ID, own)
+		}
 		if err := saneRunner(r); err != nil {
 			return fmt.Errorf("runner %s: %w: %+v", r.ID, err, r)
 		}

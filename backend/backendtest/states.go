@@ -25,13 +25,26 @@ func stateExited(s *suite) {
 }
 
 func stateFailed(s *suite) {
+	codes := map[string]int{}
 	for _, code := range []int{1, 7, 255} {
-		r := s.ended(s.b, s.launch(s.harness.Exits(code)))
+		codes[s.launch(s.harness.Exits(code))] = code
+	}
+	for id := range codes {
+		s.ended(s.b, id)
+	}
+	for id, code := range codes { // when all have ended
+		r := s.must(s.b, id)
 		require.Equal(s, backend.Failed, r.State, "exit code %d", code)
-		require.NotNil(s, r.ExitCode)
-		require.Equal(s, code, *r.ExitCode)
+		s.exited(r, code)
 		require.False(s, r.OOMKilled)
 	}
+}
+
+// exited checks the exit code.
+func (s *suite) exited(r backend.Runner, code int) {
+	s.Helper()
+	require.NotNil(s, r.ExitCode, "the exit code, which is %d", code)
+	require.Equal(s, code, *r.ExitCode, "the exit code")
 }
 
 func stateKilled(s *suite) {

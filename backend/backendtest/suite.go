@@ -23,6 +23,9 @@ const (
 	canaryValue = "canary-c5d1f0b2-never-told-back"
 )
 
+// ownLabel is a label of every runner, with its id: labels of another show.
+const ownLabel = "own-id"
+
 // suite is the state of one subtest.
 type suite struct {
 	*testing.T
@@ -113,7 +116,7 @@ func (s *suite) spec(of backend.Spec) backend.Spec {
 	id, err := uuid.NewV7()
 	require.NoError(s, err)
 	of.ID = id.String()
-	of.Labels = map[string]string{"template": "small", "labels": "linux,x64"}
+	of.Labels = map[string]string{"template": "small", "labels": "linux,x64", ownLabel: of.ID}
 	env := map[string]string{canaryName: canaryValue}
 	maps.Copy(env, of.Env)
 	of.Env = env
@@ -128,17 +131,29 @@ func (s *suite) launch(of backend.Spec) string {
 	return spec.ID
 }
 
+// launchSpec launches with a ctx that ends when Launch has returned: it bounds the
+// call, not the runner.
 func (s *suite) launchSpec(b backend.Backend, spec backend.Spec) {
 	s.Helper()
-	require.NoError(s, b.Launch(s.ctx(), spec), "launch")
+	ctx, cancel := context.WithTimeout(s.Context(), s.patience)
+	defer cancel()
+	require.NoError(s, b.Launch(ctx, spec), "launch")
 }
 
 // running launches a runner that runs, and waits until it does.
 func (s *suite) running() string {
 	s.Helper()
 	id := s.launch(s.harness.Runs())
-	s.until(s.b, id, "it runs", func(r backend.Runner) bool { return r.State == backend.Running })
+	s.runs(id)
 	return id
+}
+
+// runs waits until the runner id runs.
+func (s *suite) runs(id string) backend.Runner {
+	s.Helper()
+	r := s.until(s.b, id, "it runs", func(r backend.Runner) bool { return r.State == backend.Running || r.State.Ended() })
+	require.Equal(s, backend.Running, r.State, "a runner that runs until it is told to end: %s", describe(r))
+	return r
 }
 
 // list lists, and checks what holds for every listing.
@@ -222,6 +237,17 @@ func (s *suite) eventually(what string, holds func() bool, last ...func() string
 // soon after that.
 func (s *suite) soon(what string, d time.Duration, f func(context.Context) error) error {
 	s.Helper()
+	err := s.bounded(d, f)
+	if errors.Is(err, errOutlives) {
+		require.FailNowf(s, "a call outlives its context", "%s still waits %v after its ctx has ended", what, grace)
+	}
+	return err
+}
+
+var errOutlives = errors.New("the call outlives its context")
+
+// bounded is soon for any goroutine.
+func (s *suite) bounded(d time.Duration, f func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(s.Context(), d)
 	defer cancel()
 	if d <= 0 {
@@ -233,8 +259,7 @@ func (s *suite) soon(what string, d time.Duration, f func(context.Context) error
 	case err := <-answer:
 		return err
 	case <-time.After(d + grace):
-		require.FailNowf(s, "a call outlives its context", "%s still waits %v after its ctx has ended", what, grace)
-		return nil
+		return errOutlives
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -23,6 +24,8 @@ type harness struct {
 	host   string
 	room   int
 	hang   atomic.Bool
+
+	stalled sync.Map // of functions by id: to be called when its launch hangs
 }
 
 func open(hosts ...memory.Host) backendtest.Opener {
@@ -37,8 +40,8 @@ func open(hosts ...memory.Host) backendtest.Opener {
 		h.engine = memory.New(memory.Config{
 			Hosts:     hosts,
 			Behaviour: behave,
-			Fault: func(memory.Call) memory.Fault {
-				return memory.Fault{Before: time.Millisecond, Hang: h.hang.Load()}
+			Fault: func(call memory.Call) memory.Fault {
+				return memory.Fault{Before: time.Millisecond, Hang: h.hang.Load() || h.stalls(call)}
 			},
 			Pull: func(string) (time.Duration, error) { return time.Millisecond, nil },
 		})
@@ -63,6 +66,10 @@ func behave(spec backend.Spec) memory.Program {
 		p.Run, p.OOM, p.ExitCode = 5*time.Millisecond, true, 137
 	case "print":
 		p.Instant, p.Output = true, strings.Split(do[1], "\n")
+	case "tell":
+		for name, value := range spec.Env {
+			p.Output = append(p.Output, name+"="+value)
+		}
 	}
 	return p
 }
@@ -77,6 +84,24 @@ func (h *harness) Exits(code int) backend.Spec {
 }
 func (h *harness) Prints(lines []string) backend.Spec {
 	return backend.Spec{Command: []string{"print", strings.Join(lines, "\n")}}
+}
+
+func (h *harness) Tells() backend.Spec { return backend.Spec{Command: []string{"tell"}} }
+
+func (h *harness) Stall(_ *testing.T, id string) <-chan struct{} {
+	reached := make(chan struct{})
+	h.stalled.Store(id, sync.OnceFunc(func() { close(reached) }))
+	return reached
+}
+
+// stalls says whether the call is one that hangs, and tells of it.
+func (h *harness) stalls(call memory.Call) bool {
+	reached, ok := h.stalled.Load(call.ID)
+	if !ok || call.Op != memory.OpLaunch {
+		return false
+	}
+	reached.(func())()
+	return true
 }
 
 func (h *harness) Patience() time.Duration { return 10 * time.Second }
@@ -115,11 +140,16 @@ func (h *harness) Strangers(t *testing.T, owner string) func(*testing.T) {
 }
 
 func TestConformance(t *testing.T) {
-	t.Run("one nameless host", func(t *testing.T) { backendtest.Run(t, open()) })
-	t.Run("bounded", func(t *testing.T) {
-		backendtest.Run(t, func(t *testing.T) backendtest.Harness {
+	for name, open := range map[string]backendtest.Opener{
+		"one nameless host": open(),
+		"bounded": func(t *testing.T) backendtest.Harness {
 			return bounded{open(memory.Host{Room: 8})(t).(*harness)}
+		},
+		"a host by name": open(memory.Host{Name: "a", Skew: time.Hour}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			backendtest.RunParallel(t, open)
 		})
-	})
-	t.Run("a host by name", func(t *testing.T) { backendtest.Run(t, open(memory.Host{Name: "a", Skew: time.Hour})) })
+	}
 }

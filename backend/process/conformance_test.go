@@ -16,7 +16,7 @@ import (
 )
 
 func TestConformance(t *testing.T) {
-	backendtest.Run(t, func(t *testing.T) backendtest.Harness { return &harness{dir: filepath.Join(t.TempDir(), "runners")} })
+	backendtest.RunParallel(t, func(t *testing.T) backendtest.Harness { return &harness{dir: filepath.Join(t.TempDir(), "runners")} })
 }
 
 const testRoom = 12
@@ -43,6 +43,25 @@ func (h *harness) Exits(code int) backend.Spec {
 
 func (h *harness) Prints(lines []string) backend.Spec {
 	return backend.Spec{Command: []string{"printf", `%s\n`, strings.Join(lines, "\n")}}
+}
+
+func (h *harness) Tells() backend.Spec {
+	return backend.Spec{Command: []string{"sh", "-c", "env >&2; exec sleep 600"}}
+}
+
+// Lacks is all about isolation, and other platforms.
+func (h *harness) Lacks() []string {
+	return []string{"OS", "Arch", "InjectRunner", "User", "GPUs", "ShmSize", "PidsLimit", "Runtime", "Network", "Mounts", "Tmpfs", "CapAdd", "CapDrop", "Privileged", "ReadOnly"}
+}
+
+// Stall takes the lock of the runner, as a supervisor does that hangs.
+func (h *harness) Stall(t *testing.T, id string) <-chan struct{} {
+	lock, err := tryLock(h.opens[0].folder.lock(id), true)
+	require.NoError(t, err)
+	t.Cleanup(lock.release)
+	reached := make(chan struct{})
+	close(reached) // who waits for a lock can't be seen
+	return reached
 }
 
 func (h *harness) Invalid() backend.Spec {

@@ -8,11 +8,17 @@
 //   - List tells every runner, its labels verbatim and its environment never.
 //   - Remove returns when the process has ended; removing what is gone is nil.
 //   - Every call ends soon after its ctx.
+//   - Of a Spec it honours ID, Labels, Env, Entrypoint, Command and
+//     AllowNewPrivileges, and OS and Arch where they are this machine's. CPU and
+//     Memory are limits where a backend can set one: this one can't. What else is
+//     set is ErrInvalid, and each such field is named: see unable.
 //
 // Its test runs backendtest, the suite of all backends: start yours from there.
 // What is missing here is memory: with this process its table is gone, so
 // nothing is adopted after a restart. A backend with an engine behind it keeps
-// id, owner and labels there. And a child that a command leaves behind lives on.
+// id, owner and labels there, and asks it without holding a lock: here starting a
+// command is quick, there one launch that hangs would hold up all others. And a
+// child that a command leaves behind lives on.
 // Abilities, such as to tell how much room there is, are left out: see
 // abilities.go of package backend.
 package commands
@@ -22,7 +28,10 @@ import (
 	"fmt"
 	"maps"
 	"os/exec"
+	"reflect"
+	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -48,8 +57,34 @@ type runner struct {
 // New makes a Backend with room for so many runners at once.
 func New(room int) *Backend { return &Backend{room: room, runners: map[string]*runner{}} }
 
-// Launch starts Spec.Command with Spec.Env as its whole environment.
+// honoured are the fields of a Spec that Launch heeds, and those that it may pass
+// over: limits that can't be set, and how the image is fetched, for there is none.
+var honoured = []string{"ID", "Labels", "Env", "Entrypoint", "Command", "AllowNewPrivileges", "CPU", "Memory", "PullPolicy", "PullMaxAge", "Credential"}
+
+// unable names the fields of spec that are set and can't be honoured; a field that
+// is new in Spec is one of them until somebody adds it to honoured.
+func unable(spec backend.Spec) (fields []string) {
+	if spec.OS == runtime.GOOS {
+		spec.OS = ""
+	}
+	if spec.Arch == runtime.GOARCH {
+		spec.Arch = ""
+	}
+	v := reflect.ValueOf(spec)
+	for i := range v.NumField() {
+		name, field := v.Type().Field(i).Name, v.Field(i)
+		empty := field.IsZero() || (field.Kind() == reflect.Map || field.Kind() == reflect.Slice) && field.Len() == 0
+		if !empty && !slices.Contains(honoured, name) {
+			fields = append(fields, name)
+		}
+	}
+	return fields
+}
+
+// Launch starts Spec.Entrypoint and Spec.Command with Spec.Env as the whole
+// environment.
 func (b *Backend) Launch(ctx context.Context, spec backend.Spec) error {
+	argv, unable := slices.Concat(spec.Entrypoint, spec.Command), unable(spec)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
@@ -57,12 +92,14 @@ func (b *Backend) Launch(ctx context.Context, spec backend.Spec) error {
 		return fmt.Errorf("launch %s: %w", spec.ID, ctx.Err())
 	case b.runners[spec.ID] != nil:
 		return fmt.Errorf("launch %s: %w", spec.ID, backend.ErrExists)
-	case len(spec.Command) == 0:
+	case len(unable) > 0:
+		return fmt.Errorf("launch %s: a plain command can't have %s: %w", spec.ID, strings.Join(unable, ", "), backend.ErrInvalid)
+	case len(argv) == 0:
 		return fmt.Errorf("launch %s: a command is needed: %w", spec.ID, backend.ErrInvalid)
 	case b.room == 0:
 		return fmt.Errorf("launch %s: %w", spec.ID, backend.ErrExhausted)
 	}
-	cmd := exec.Command(spec.Command[0], spec.Command[1:]...) // ctx bounds this call, not the runner
+	cmd := exec.Command(argv[0], argv[1:]...) // ctx bounds this call, not the runner
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Env = []string{}
 	for name, value := range spec.Env {

@@ -25,16 +25,27 @@ func TestConformance(t *testing.T) {
 // harness writes jobs into the folder, and starts runners as the loop's process
 // backend would.
 type harness struct {
-	dir  string
-	jobs int
+	dir   string
+	spool *Spool
+	jobs  int
 }
 
 func (h *harness) Traits() controlplanetest.Traits { return controlplanetest.Traits{OneStep: true} }
 
 func (h *harness) Open(t *testing.T) provisioner.ControlPlane {
-	s, err := Open(h.dir)
+	var err error
+	h.spool, err = Open(h.dir)
 	require.NoError(t, err)
-	return s
+	return h.spool
+}
+
+// Age saves the wait for the end of a grant.
+func (h *harness) Age(_ *testing.T, d time.Duration) {
+	h.spool.mu.Lock()
+	defer h.spool.mu.Unlock()
+	for holder := range h.spool.due {
+		h.spool.due[holder] = h.spool.due[holder].Add(-d)
+	}
 }
 
 func (h *harness) Enqueue(t *testing.T, labels []string, n int) {

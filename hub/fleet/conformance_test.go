@@ -2,6 +2,7 @@ package fleet_test
 
 import (
 	"context"
+	"fmt"
 	"net/http/httptest"
 	"runtime"
 	"strconv"
@@ -32,6 +33,8 @@ type harness struct {
 	cut    bool // Break cuts the network, else it takes the engine away
 	view   bool // of a control plane, over a host that tells all there is to tell
 
+	stalled sync.Map // of functions by id: to be called when its launch hangs
+
 	mu    sync.Mutex
 	sites map[string]*site
 }
@@ -48,8 +51,13 @@ type site struct {
 
 func behave(spec backend.Spec) memory.Program {
 	p := memory.Program{Start: 2 * time.Millisecond, Stop: 3 * time.Millisecond}
-	if spec.Image == "invalid" {
+	switch {
+	case spec.Image == "invalid":
 		p.Err = backend.ErrInvalid
+	case spec.ReadOnly:
+		p.Err = fmt.Errorf("field ReadOnly: %w", backend.ErrInvalid)
+	}
+	if p.Err != nil {
 		return p
 	}
 	switch do := spec.Command; do[0] {
@@ -60,6 +68,10 @@ func behave(spec backend.Spec) memory.Program {
 		p.Run, p.OOM, p.ExitCode = 5*time.Millisecond, true, 137
 	case "print":
 		p.Instant, p.Output = true, strings.Split(do[1], "\n")
+	case "tell":
+		for name, value := range spec.Env {
+			p.Output = append(p.Output, name+"="+value)
+		}
 	}
 	return p
 }
@@ -68,8 +80,10 @@ func newHarness(t *testing.T, room int) *harness {
 	h := &harness{t: t, room: room, sites: map[string]*site{}}
 	h.engine = memory.New(memory.Config{
 		Hosts: []memory.Host{{Room: room}}, Behaviour: behave,
-		Fault: func(memory.Call) memory.Fault { return memory.Fault{Before: time.Millisecond, Hang: h.hang.Load()} },
-		Pull:  func(string) (time.Duration, error) { return time.Millisecond, nil },
+		Fault: func(call memory.Call) memory.Fault {
+			return memory.Fault{Before: time.Millisecond, Hang: h.hang.Load() || h.stalls(call)}
+		},
+		Pull: func(string) (time.Duration, error) { return time.Millisecond, nil },
 	})
 	return h
 }
@@ -176,6 +190,27 @@ func (h *harness) Exits(code int) backend.Spec {
 func (h *harness) Prints(lines []string) backend.Spec {
 	return backend.Spec{Command: []string{"print", strings.Join(lines, "\n")}}
 }
+func (h *harness) Tells() backend.Spec { return backend.Spec{Command: []string{"tell"}} }
+
+// Lacks is what the engine refuses, and what is the fleet's alone to set.
+func (h *harness) Lacks() []string { return []string{"ReadOnly", "GPUIDs"} }
+
+func (h *harness) Stall(_ *testing.T, id string) <-chan struct{} {
+	reached := make(chan struct{})
+	h.stalled.Store(id, sync.OnceFunc(func() { close(reached) }))
+	return reached
+}
+
+// stalls says whether the call is one that hangs, and tells of it.
+func (h *harness) stalls(call memory.Call) bool {
+	reached, ok := h.stalled.Load(call.ID)
+	if !ok || call.Op != memory.OpLaunch {
+		return false
+	}
+	reached.(func())()
+	return true
+}
+
 func (h *harness) Patience() time.Duration           { return 15 * time.Second }
 func (h *harness) Kill(t *testing.T, id string)      { require.True(t, h.engine.Kill(id)) }
 func (h *harness) Hang(*testing.T)                   { h.hang.Store(true) }
@@ -266,7 +301,7 @@ func TestConformance(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			backendtest.Run(t, open)
+			backendtest.RunParallel(t, open)
 		})
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -35,12 +34,17 @@ var (
 	factsInterval = 25 * time.Second
 )
 
-// templates reads the template file, as this program needs it.
+// templates reads the template file and parses it.
 func (c Config) templates() ([]template.Template, []file.Warning, error) {
-	data, err := readBounded(c.TemplatesFile)
+	data, _, err := readSheet(c.TemplatesFile)
 	if err != nil {
-		return nil, nil, fmt.Errorf("read templates: %w", err)
+		return nil, nil, err
 	}
+	return c.parse(data)
+}
+
+// parse makes of a template file's content what this program needs.
+func (c Config) parse(data []byte) ([]template.Template, []file.Warning, error) {
 	options := file.Options{DefaultImage: c.DefaultImage, AllowedBinds: c.AllowedBinds}
 	read, err := file.Parse(c.TemplatesFile, data, options)
 	if err != nil {
@@ -77,16 +81,6 @@ func (c Config) raiseDeadlines(templates []template.Template) (warnings []file.W
 		}
 	}
 	return warnings
-}
-
-// readBounded reads what a template file may hold, and a byte more.
-func readBounded(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = f.Close() }()
-	return io.ReadAll(io.LimitReader(f, file.MaxSize+1))
 }
 
 func (c Config) controlPlane(log hclog.Logger) (*shipfox.ControlPlane, error) {

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"syscall"
 
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/slipway-ci/slipway/provisioner"
 	"github.com/slipway-ci/slipway/provisioner/shipfox"
+	"github.com/slipway-ci/slipway/template"
 )
 
 // Check tries all that a start needs and says what it found. Nothing is launched
@@ -27,11 +29,17 @@ func (c Config) Check(ctx context.Context, stdout io.Writer) error {
 		_, _ = fmt.Fprintln(stdout, "warning:", w)
 	}
 	if c.LogFile != "" {
-		_, closeLog, err := c.logger(io.Discard)
+		_, file, err := c.logger(io.Discard)
 		if err == nil {
-			closeLog()
+			err = file.Close()
 		}
 		say("log", err, "%s can be written", c.LogFile)
+	}
+	err := c.tryListen(ctx)
+	if err != nil && (!c.httpAddrGiven || errors.Is(err, syscall.EADDRINUSE)) { // perhaps by this very provisioner
+		_, _ = fmt.Fprintln(stdout, "warning:", err)
+	} else if err != nil {
+		say("http", err, "")
 	}
 	templates, warnings, err := c.templates()
 	for _, w := range warnings {
@@ -39,14 +47,14 @@ func (c Config) Check(ctx context.Context, stdout io.Writer) error {
 	}
 	say("templates", err, "%d in %s", len(templates), c.TemplatesFile)
 
-	owner, generation, err := c.checkToken(ctx, len(templates))
+	owner, generation, err := c.checkToken(ctx, templates)
 	say("token", rejected(err), "accepted by %s, generation %s", c.APIURL, generation)
 	say("backend", c.checkBackend(ctx, owner, generation), "%s answers", c.Backend)
 	return errors.Join(errs...)
 }
 
-// checkToken asks who the token is, and whether the service takes so many templates.
-func (c Config) checkToken(ctx context.Context, templates int) (owner string, g shipfox.Generation, err error) {
+// checkToken asks who the token is, and whether the service takes the templates.
+func (c Config) checkToken(ctx context.Context, templates []template.Template) (owner string, g shipfox.Generation, err error) {
 	control, err := c.controlPlane(hclog.NewNullLogger())
 	if err != nil {
 		return "", "", err

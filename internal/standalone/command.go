@@ -45,7 +45,8 @@ func Root() *cobra.Command {
 
 Every flag is a variable too, and those of @shipfox/provisioner-docker keep their
 names, defaults and meaning; docs/provisioner.md lists them. SIGHUP reads the
-template file again. The first interrupt drains, the second leaves at once.`,
+template file again and opens the log file anew. The first interrupt drains, the
+second leaves at once.`,
 		Version: version.Line("slipway-provisioner"), Args: command.Args(0, 0, ""),
 		RunE: func(c *cobra.Command, _ []string) error {
 			flags := map[string]string{}

@@ -18,6 +18,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
+	"github.com/slipway-ci/slipway/hub"
 	"github.com/slipway-ci/slipway/hub/queue"
 	"github.com/slipway-ci/slipway/internal/enginetest"
 	"github.com/slipway-ci/slipway/internal/standalone/foxtest"
@@ -72,17 +73,18 @@ type dock struct {
 // templates. All that its owner has on the engine goes with the test.
 func newDock(t testing.TB, generation, file string) *dock {
 	t.Helper()
-	return newDockOn(t, enginetest.Host(t), generation, file)
+	// A container may take its time to start.
+	return newDockOn(t, enginetest.Host(t), generation, file, func(c *hub.Config) { c.ReservationTTL = time.Minute })
 }
 
 // newDockOn does it on the engine at host.
-func newDockOn(t testing.TB, host, generation, file string) *dock {
+func newDockOn(t testing.TB, host, generation, file string, adjust ...func(*hub.Config)) *dock {
 	t.Helper()
 	engine, err := client.NewClientWithOpts(client.WithHost(host), client.WithAPIVersionNegotiation())
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = engine.Close() })
 	d := &dock{t: t, engine: engine}
-	d.world = foxtest.New(t, generation)
+	d.world = foxtest.New(t, generation, adjust...)
 	control, err := shipfox.New(shipfox.Config{URL: d.world.Hub.URL(), Token: d.world.Token})
 	require.NoError(t, err)
 	me, err := control.Identify(t.Context())

@@ -49,6 +49,18 @@ func (c Config) listen(log hclog.Logger, registry *prom.Registry) (*web, error) 
 	return w, nil
 }
 
+// tryListen opens the address and closes it again.
+func (c Config) tryListen(ctx context.Context) error {
+	if c.HTTPAddr == "off" {
+		return nil
+	}
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", c.HTTPAddr)
+	if err != nil {
+		return fmt.Errorf("SLIPWAY_HTTP_ADDR: %w", err)
+	}
+	return l.Close()
+}
+
 func (w *web) show(loop *provisioner.Loop) { w.loop.Store(loop) }
 
 func (w *web) close() {

@@ -3,14 +3,12 @@ package standalone
 import (
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/hashicorp/go-hclog"
 
-	"github.com/slipway-ci/slipway/tokens"
+	"github.com/slipway-ci/slipway/internal/logsink"
 )
 
 // levels are the names that the reference takes, the most talkative first.
@@ -55,42 +53,24 @@ func threshold(name string) hclog.Level {
 	return hclog.LevelFromString(name)
 }
 
-// logger opens the log. close flushes nothing: lines are written as they come.
-func (c Config) logger(stdout io.Writer) (log hclog.Logger, closeLog func(), err error) {
-	options := &hclog.LoggerOptions{Name: "provisioner", Output: clean{stdout}, Level: threshold(c.LogStdoutLevel), JSONFormat: !c.LogPretty}
+// logger opens the log, and its file, which is nil where there is none. Lines are
+// written as they come: closing flushes nothing.
+func (c Config) logger(stdout io.Writer) (hclog.Logger, *logFile, error) {
+	options := &hclog.LoggerOptions{Name: "provisioner", Output: logsink.Clean(stdout), Level: threshold(c.LogStdoutLevel), JSONFormat: !c.LogPretty}
 	if !c.LogStdout {
 		options.Output, options.Level = io.Discard, hclog.Off
 	}
-	both, closeLog := hclog.NewInterceptLogger(options), func() {}
+	both := hclog.NewInterceptLogger(options)
+	var file *logFile
 	if c.LogFile != "" {
-		f, err := openLog(c.LogFile)
-		if err != nil {
+		file = &logFile{path: c.LogFile}
+		if err := file.reopen(); err != nil {
 			return nil, nil, fmt.Errorf("LOG_FILE: %w", err)
 		}
-		both.RegisterSink(hclog.NewSinkAdapter(&hclog.LoggerOptions{Output: clean{f}, Level: threshold(c.LogFileLevel), JSONFormat: true}))
-		closeLog = func() { _ = f.Close() }
+		both.RegisterSink(hclog.NewSinkAdapter(&hclog.LoggerOptions{Output: logsink.Clean(file), Level: threshold(c.LogFileLevel), JSONFormat: true}))
 	}
 	for _, w := range c.Warnings {
 		both.Warn(w)
 	}
-	return both, closeLog, nil
-}
-
-// openLog makes the folders that are missing, and only appends: what a rotation
-// cut off stays off.
-func openLog(path string) (*os.File, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return nil, err
-	}
-	return os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-}
-
-// clean takes tokens out of what is written: a line of the log is one write.
-type clean struct{ io.Writer }
-
-func (c clean) Write(line []byte) (int, error) {
-	if _, err := io.WriteString(c.Writer, tokens.Redact(string(line))); err != nil {
-		return 0, err
-	}
-	return len(line), nil
+	return both, file, nil
 }

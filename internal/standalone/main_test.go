@@ -35,6 +35,7 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(Main())
 	}
+	reloadInterval = 10 * time.Millisecond
 	code := m.Run()
 	if dir, err := built(); err == nil {
 		_ = os.RemoveAll(dir)

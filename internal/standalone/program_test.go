@@ -1,6 +1,7 @@
 package standalone
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -76,6 +77,34 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // onProcess is the cheapest program that gets ready: no engine is needed.
 func onProcess(t *testing.T, a *api, file string) map[string]string {
 	return with(settingsFor(a.URL, tokens.New(tokens.Provisioner), file), "SLIPWAY_BACKEND", "process")
+}
+
+// unread is a log whose reader has stopped.
+type unread struct{ ended <-chan struct{} }
+
+func (u unread) Write(line []byte) (int, error) {
+	<-u.ended
+	return len(line), nil
+}
+
+func TestALogThatNobodyReadsHoldsUpNothing(t *testing.T) {
+	a := newAPI(t, "head")
+	var pairs []string
+	for name, value := range onProcess(t, a, templates(t, oneTemplate)) {
+		pairs = append(pairs, name, value)
+	}
+	c := loaded(t, append(pairs, "SLIPWAY_PROCESS_DIR", t.TempDir(), "SLIPWAY_HTTP_ADDR", "off", "LOG_LEVEL", "debug")...)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- c.Run(ctx, nil, unread{t.Context().Done()}) }()
+	require.Eventually(t, func() bool { return a.polls.Load() > 2 }, patience, 10*time.Millisecond)
+	cancel()
+	select {
+	case err := <-done:
+		require.NoError(t, err)
+	case <-time.After(patience):
+		t.Fatal("it does not end")
+	}
 }
 
 func TestBadSettingsAreUsageErrors(t *testing.T) {
@@ -192,6 +221,40 @@ func TestCheck(t *testing.T) {
 	require.Contains(t, bad.output(), "/nonexistent/docker.sock")
 }
 
+// What a start would stumble over is found before, in one line each.
+func TestCheckOfAddresses(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = taken.Close() })
+	moved := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "https://new.example"+r.URL.Path, http.StatusMovedPermanently)
+	}))
+	t.Cleanup(moved.Close)
+	check := func(url, addr string) (said string, errs error) {
+		c, err := Load(nil, environment(with(settingsFor(url, tokens.New(tokens.Provisioner), templates(t, oneTemplate)),
+			"SLIPWAY_BACKEND", "process", "SLIPWAY_PROCESS_DIR", t.TempDir(), "SLIPWAY_HTTP_ADDR", addr)))
+		require.NoError(t, err)
+		var out strings.Builder
+		err = c.Check(t.Context(), &out)
+		return out.String(), err
+	}
+	api := newAPI(t, "head").URL
+	for _, addr := range []string{"off", "127.0.0.1:0"} {
+		said, err := check(api, addr)
+		require.NoError(t, err)
+		require.NotContains(t, said, "SLIPWAY_HTTP_ADDR")
+	}
+	said, err := check(api, taken.Addr().String())
+	require.NoError(t, err, "the provisioner itself may run")
+	require.Contains(t, said, "warning: SLIPWAY_HTTP_ADDR: listen tcp "+taken.Addr().String()+": bind: address already in use")
+
+	_, err = check(moved.URL, "192.0.2.1:9464") // an address of documentation: nobody's (RFC 5737)
+	lines := strings.Split(err.Error(), "\n")
+	require.Len(t, lines, 2)
+	require.Contains(t, lines[0], "http: SLIPWAY_HTTP_ADDR: listen tcp 192.0.2.1:9464")
+	require.Equal(t, "token: shipfox: GET /provisioners/me: 301: a redirect to https://new.example/provisioners/me, which is not followed: set SHIPFOX_API_URL to https://new.example", lines[1])
+}
+
 // shown is what /debug/state tells.
 type shown struct {
 	Health []struct {
@@ -278,7 +341,7 @@ func TestATakenDefaultAddressIsAWarning(t *testing.T) {
 	c := Config{HTTPAddr: l.Addr().String(), LogStdout: true, LogStdoutLevel: "info"}
 	log, done, err := c.logger(&out)
 	require.NoError(t, err)
-	defer done()
+	defer func() { _ = done.Close() }()
 	w, err := c.listen(log, nil)
 	require.NoError(t, err)
 	w.close()
@@ -292,7 +355,7 @@ func TestTheLogHoldsNoToken(t *testing.T) {
 	var out strings.Builder
 	log, done, err := Config{LogStdout: true, LogStdoutLevel: "info"}.logger(&out)
 	require.NoError(t, err)
-	defer done()
+	defer func() { _ = done.Close() }()
 	secret := tokens.New(tokens.Bootstrap).Reveal()
 	log.Warn("the engine says: "+secret, "err", fmt.Errorf("x %s y", secret))
 	require.NotContains(t, out.String(), secret[10:])
@@ -407,7 +470,6 @@ func TestASecondSignalLeavesAtOnce(t *testing.T) {
 	world.Submit(t, 1, "true", "linux")
 	require.Eventually(t, func() bool { return len(p.state(t).State.Runners) == 1 }, patience, 20*time.Millisecond)
 	require.Eventually(t, func() bool { return strings.Contains(p.output(), "/report: 500") }, patience, 20*time.Millisecond)
-	began := time.Now()
 	p.signal(syscall.SIGTERM)
 	p.says("stopping")
 	select {
@@ -418,7 +480,6 @@ func TestASecondSignalLeavesAtOnce(t *testing.T) {
 	require.Eventually(t, func() bool { // one that comes too soon counts as the first
 		return p.cmd.Process.Signal(syscall.SIGTERM) != nil || strings.Contains(p.output(), "interrupted twice")
 	}, patience, 50*time.Millisecond)
-	require.Less(t, time.Since(began), 10*time.Second)
 	p.kill()
-	require.Equal(t, 128+int(syscall.SIGTERM), p.code)
+	require.Equal(t, 128+int(syscall.SIGTERM), p.code, "it was the signal, not the end of its patience")
 }

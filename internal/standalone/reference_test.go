@@ -22,6 +22,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/slipway-ci/slipway/internal/enginetest"
+	"github.com/slipway-ci/slipway/internal/standalone/foxtest"
 	"github.com/slipway-ci/slipway/provisioner"
 	"github.com/slipway-ci/slipway/provisioner/shipfox"
 )
@@ -53,9 +54,15 @@ func referenceLabels(generation, owner string, r provisioner.Ref) map[string]str
 	return labels
 }
 
+// promised is a runner that the service was told of, and its registration.
+type promised struct {
+	provisioner.Ref
+	env map[string]string
+}
+
 // granted asks the service for registrations as the reference does, and tells it
 // of their runners: n for jobs and, at head, one without.
-func (d *dock) granted(generation string, n int) (list []provisioner.Ref) {
+func (d *dock) granted(generation string, n int) (list []promised) {
 	d.t.Helper()
 	control, err := shipfox.New(shipfox.Config{URL: d.world.Hub.URL(), Token: d.world.Token})
 	require.NoError(d.t, err)
@@ -84,7 +91,7 @@ func (d *dock) granted(generation string, n int) (list []provisioner.Ref) {
 				provisioner.LabelTemplate: "small", provisioner.LabelLabels: strings.Join(labels, ","), provisioner.LabelReservation: batch[i].Reservation}}
 			maps.Copy(ref.Labels, m.Labels)
 			require.NoError(d.t, control.Announce(d.ctx(), ref))
-			list = append(list, ref)
+			list = append(list, promised{ref, m.Env})
 		}
 	}
 	return list
@@ -213,7 +220,11 @@ func TestAdoptsWhatTheReferenceLeft(t *testing.T) {
 			}
 			for i, what := range whats {
 				runner[what] = registrations[i].ID
-				made[what] = d.asReference(generation, registrations[i], "/bin/sh", "-c", command[what])
+				made[what] = d.asReference(generation, registrations[i].Ref, "/bin/sh", "-c", command[what])
+				if command[what] == obedient { // it is none that never introduced itself, however long all of this takes
+					_, err := foxtest.Introduce(d.ctx(), registrations[i].env)
+					require.NoError(t, err)
+				}
 			}
 			for _, what := range whats {
 				if what == "created" {

@@ -14,20 +14,25 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/slipway-ci/slipway/docker"
+	"github.com/slipway-ci/slipway/internal/logsink"
 	"github.com/slipway-ci/slipway/internal/version"
 	"github.com/slipway-ci/slipway/provisioner"
 	"github.com/slipway-ci/slipway/provisioner/prometheus"
 	"github.com/slipway-ci/slipway/provisioner/shipfox"
 )
 
-// Run runs the provisioner until ctx ends, then drains. reload has the template
-// file read again, now. The log goes to stdout.
+// Run runs the provisioner until ctx ends, then drains. reload has the log file
+// opened anew and the template file read again, now. The log goes to stdout.
 func (c Config) Run(ctx context.Context, reload <-chan os.Signal, stdout io.Writer) error {
-	log, closeLog, err := c.logger(stdout)
+	sink := logsink.New(stdout)
+	defer sink.Close()
+	log, file, err := c.logger(sink)
 	if err != nil {
 		return err
 	}
-	defer closeLog()
+	defer func() { _ = file.Close() }()
+	again, stopReloads := reloads(reload, log, file)
+	defer stopReloads()
 	log.Info("starting", "version", version.String(), "api", c.APIURL, "backend", c.Backend, "templates", c.TemplatesFile)
 
 	registry := prom.NewRegistry()
@@ -55,13 +60,40 @@ func (c Config) Run(ctx context.Context, reload <-chan os.Signal, stdout io.Writ
 
 	beside, stop := context.WithCancel(ctx)
 	var others sync.WaitGroup
-	others.Go(func() { p.watchTemplates(beside, reload) })
+	others.Go(func() { p.watchTemplates(beside, again) })
 	others.Go(func() { p.warnOfStrangers(beside) })
 	err = p.loop.Run(ctx)
 	stop()
 	others.Wait()
 	log.Info("stopped")
 	return err
+}
+
+// reloads opens the log file anew at each signal, from the start to the end, and
+// hands the signal on to whoever reads the templates by then.
+func reloads(reload <-chan os.Signal, log hclog.Logger, file *logFile) (again <-chan struct{}, stop func()) {
+	handed, stopped := make(chan struct{}, 1), make(chan struct{})
+	var one sync.WaitGroup
+	one.Go(func() {
+		for {
+			select {
+			case <-stopped:
+				return
+			case <-reload:
+			}
+			if err := file.reopen(); err != nil {
+				log.Error("the log file can't be opened anew, the old one is written on", "file", file.path, "err", err)
+			}
+			select {
+			case handed <- struct{}{}:
+			default: // one is waiting already
+			}
+		}
+	})
+	return handed, func() {
+		close(stopped)
+		one.Wait()
+	}
 }
 
 // program is what runs, put together.
@@ -71,7 +103,8 @@ type program struct {
 	control *shipfox.ControlPlane
 	backend closer
 	loop    *provisioner.Loop
-	known   stamp // the template file's
+	sheet   sheet // the template file
+	unasked bool  // the service could not be asked about what it holds
 }
 
 func (p *program) close() { _ = p.backend.Close() }
@@ -79,8 +112,12 @@ func (p *program) close() { _ = p.backend.Close() }
 // assemble asks the service who we are and puts the loop together.
 func (c Config) assemble(ctx context.Context, log hclog.Logger, metrics provisioner.Metrics) (*program, error) {
 	p := &program{config: c, log: log}
-	p.known.changed(c.TemplatesFile) // before it is read: a change in between shows later
-	templates, warnings, err := c.templates()
+	data, read, err := readSheet(c.TemplatesFile)
+	if err != nil {
+		return nil, err
+	}
+	p.sheet = read
+	templates, warnings, err := c.parse(data)
 	if err != nil {
 		return nil, err
 	}
@@ -94,7 +131,7 @@ func (c Config) assemble(ctx context.Context, log hclog.Logger, metrics provisio
 	if err != nil {
 		return nil, rejected(err)
 	}
-	if err := p.control.CheckTemplates(ctx, len(templates)); err != nil {
+	if err := p.control.CheckTemplates(ctx, templates); err != nil {
 		return nil, err
 	}
 	generation, err := p.control.Generation(ctx)

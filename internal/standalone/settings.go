@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"math"
 	"net"
-	"net/url"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/slipway-ci/slipway/provisioner/shipfox"
 	"github.com/slipway-ci/slipway/tokens"
 )
 
@@ -35,7 +36,7 @@ const (
 // with SHIPFOX_ and LOG_ have the names, defaults and meaning that they have for
 // @shipfox/provisioner-docker.
 var settings = []setting{
-	{env: "SHIPFOX_API_URL", flag: "api-url", value: "https://api.shipfox.io", what: "base URL of the Shipfox API; a path prefix is kept",
+	{env: "SHIPFOX_API_URL", flag: "api-url", value: "https://api.shipfox.io", what: "base URL of the Shipfox API; a path prefix is kept; no user info, query or fragment",
 		set: address(func(c *Config) *string { return &c.APIURL })},
 	{env: "SHIPFOX_RUNNER_API_URL", flag: "runner-api-url", what: "base URL that runners are given; default the API's own",
 		set: address(func(c *Config) *string { return &c.RunnerAPIURL })},
@@ -58,7 +59,7 @@ var settings = []setting{
 	{env: "SHIPFOX_PROVISIONER_POLL_WAIT_SECONDS", flag: "poll-wait-seconds", value: "30", what: "how long a poll waits for demand; above 30 is cut, 0 becomes 1", set: setPollWait},
 	{env: "SHIPFOX_PROVISIONER_POLL_INTERVAL_MS", flag: "poll-interval-ms", value: "1000", what: "pause after a poll that came back at once and empty",
 		set: interval(func(c *Config) *time.Duration { return &c.PollInterval })},
-	{env: "SHIPFOX_PROVISIONER_POLL_MAX_INTERVAL_MS", flag: "poll-max-interval-ms", value: "5000", what: "what that pause grows to",
+	{env: "SHIPFOX_PROVISIONER_POLL_MAX_INTERVAL_MS", flag: "poll-max-interval-ms", value: "5000", what: "what that pause grows to; not below it",
 		set: interval(func(c *Config) *time.Duration { return &c.PollMaxInterval })},
 	{env: "SHIPFOX_PROVISIONER_CONVERGE_INTERVAL_MS", flag: "converge-interval-ms", value: "1000", what: "how often the engine is listed while it tells no events; else it is listed on its events and every 20 s",
 		set: interval(func(c *Config) *time.Duration { return &c.ConvergeInterval })},
@@ -75,7 +76,7 @@ var settings = []setting{
 		set: level(func(c *Config) *string { return &c.LogStdoutLevel })},
 	{env: "LOG_PRETTY", flag: "log-pretty", value: "false", what: "true: lines for people on standard output; false: JSON",
 		set: boolean(func(c *Config) *bool { return &c.LogPretty })},
-	{env: "LOG_FILE", flag: "log-file", what: "file that the log is appended to as well, as JSON; unset: none",
+	{env: "LOG_FILE", flag: "log-file", what: "file that the log is appended to as well, as JSON; SIGHUP opens it anew; unset: none",
 		set: text(func(c *Config) *string { return &c.LogFile })},
 	{env: "LOG_FILE_LEVEL", flag: "log-file-level", what: "level of that file, not below LOG_LEVEL, which is the default",
 		set: level(func(c *Config) *string { return &c.LogFileLevel })},
@@ -147,7 +148,7 @@ func Load(flags map[string]string, getenv func(string) string) (Config, error) {
 		errs = append(errs, errors.New("SHIPFOX_PROVISIONER_DOCKER_LOG_OPTIONS is set without SHIPFOX_PROVISIONER_DOCKER_LOG_DRIVER: options belong to a driver"))
 	}
 	if c.PollMaxInterval > 0 && c.PollMaxInterval < c.PollInterval {
-		errs = append(errs, fmt.Errorf("SHIPFOX_PROVISIONER_POLL_MAX_INTERVAL_MS is %d: it must not be below the interval, %d", c.PollMaxInterval.Milliseconds(), c.PollInterval.Milliseconds()))
+		errs = append(errs, fmt.Errorf("SHIPFOX_PROVISIONER_POLL_MAX_INTERVAL_MS is %d: it must not be below SHIPFOX_PROVISIONER_POLL_INTERVAL_MS, which is %d", c.PollMaxInterval.Milliseconds(), c.PollInterval.Milliseconds()))
 	}
 	if c.Backend == "process" && c.AdoptOwner != "" {
 		c.Warnings = append(c.Warnings, "SLIPWAY_ADOPT_OWNER is passed over: it is for containers, and the backend is process")
@@ -190,12 +191,8 @@ func trimmed(field func(*Config) *string) func(*Config, string) error {
 
 func address(field func(*Config) *string) func(*Config, string) error {
 	return func(c *Config, value string) error {
-		u, err := url.Parse(value)
-		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-			return fmt.Errorf("is %q: an http or https address is needed", value)
-		}
 		*field(c) = value
-		return nil
+		return shipfox.CheckURL(value)
 	}
 }
 
@@ -390,9 +387,29 @@ func setBinds(c *Config, value string) error {
 }
 
 func setHTTPAddr(c *Config, value string) error {
-	if _, _, err := net.SplitHostPort(value); err != nil && value != "off" {
-		return fmt.Errorf("is %q: host:port or off is needed", value)
-	}
 	c.HTTPAddr = value
+	if value == "off" {
+		return nil
+	}
+	host, port, err := net.SplitHostPort(value)
+	if _, bad := strconv.ParseUint(port, 10, 16); err != nil || bad != nil || !isHost(host) {
+		return fmt.Errorf("is %q: host:port or off is needed, the host an address, a name or empty, the port a number from 0 to 65535", value)
+	}
 	return nil
+}
+
+// isHost says whether a name or an address can be meant. The name's last part is no
+// number (RFC 1123, section 2.1): that is a bad address.
+func isHost(host string) bool {
+	if _, err := netip.ParseAddr(host); err == nil || host == "" {
+		return true
+	}
+	parts := strings.Split(strings.TrimSuffix(host, "."), ".")
+	for _, part := range parts {
+		if part == "" || len(part) > 63 || strings.Trim(strings.ToLower(part), "abcdefghijklmnopqrstuvwxyz0123456789-_") != "" || strings.Trim(part, "-") != part {
+			return false
+		}
+	}
+	_, err := strconv.Atoi(parts[len(parts)-1])
+	return err != nil
 }

@@ -1,9 +1,14 @@
 package standalone
 
 import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -41,6 +46,7 @@ func TestAllBadOnesAtOnceALineEach(t *testing.T) {
 	_, err := Load(map[string]string{"poll-wait-seconds": "soon"}, environment(map[string]string{
 		"SHIPFOX_PROVISIONER_TOKEN":              "sf_adm_secret-secret",
 		"SHIPFOX_API_URL":                        "api.shipfox.io",
+		"SHIPFOX_RUNNER_API_URL":                 "https://user:secret-secret@api.shipfox.io/?a=secret-secret",
 		"SHIPFOX_PROVISIONER_DOCKER_LOG_OPTIONS": `{"a":1}`,
 		"SHIPFOX_PROVISIONER_MAX_RESERVATIONS":   "-1",
 		"SHIPFOX_PROVISIONER_POLL_INTERVAL_MS":   "0",
@@ -49,14 +55,16 @@ func TestAllBadOnesAtOnceALineEach(t *testing.T) {
 		"SHIPFOX_PROVISIONER_DOCKER_EXTRA_HOSTS": "db",
 		"LOG_LEVEL":                              "loud",
 		"SLIPWAY_BACKEND":                        "podman",
-		"SLIPWAY_HTTP_ADDR":                      "9464",
+		"SLIPWAY_HTTP_ADDR":                      "127.0.0.1:99999",
 	}))
 	require.Error(t, err)
 	lines := strings.Split(err.Error(), "\n")
-	require.Len(t, lines, 13, err.Error())
+	require.Len(t, lines, 14, err.Error())
 	for _, line := range lines {
 		require.Regexp(t, `^(SHIPFOX_|LOG_|SLIPWAY_|--poll-wait-seconds)`, line)
 	}
+	require.Contains(t, err.Error(), `SHIPFOX_RUNNER_API_URL is "https://…@api.shipfox.io/?…": an http or https address is needed, without user info, query and fragment`)
+	require.Contains(t, err.Error(), `SLIPWAY_HTTP_ADDR is "127.0.0.1:99999": host:port or off is needed, the host an address, a name or empty, the port a number from 0 to 65535`)
 	require.Contains(t, err.Error(), `--poll-wait-seconds is "soon": a whole number from 0 to 31622400 is allowed`)
 	require.NotContains(t, err.Error(), "secret-secret")
 }
@@ -121,6 +129,76 @@ func TestNumbersAndListsAsTheReferenceReadsThem(t *testing.T) {
 		_, err := Load(nil, environment(map[string]string{"SHIPFOX_PROVISIONER_TOKEN": plain, "SHIPFOX_PROVISIONER_TEMPLATES_FILE": "t", name: value}))
 		require.ErrorContains(t, err, name)
 	}
+}
+
+func TestAddressesOfTheHealthRoutes(t *testing.T) {
+	for _, good := range []string{"off", ":0", ":65535", "127.0.0.1:9464", "[::1]:1", "[fe80::1%eth0]:1", "localhost:1", "metrics_1.ci-2.example.:80"} {
+		require.Equal(t, good, loaded(t, "SLIPWAY_HTTP_ADDR", good).HTTPAddr)
+	}
+	for _, bad := range []string{"9464", "127.0.0.1", ":", ":abc", ":-1", ":+1", ":65536", ":http", "::1:1", "256.1.1.1:1", "1.2.3:1", "a b:1", "a..b:1", "-a:1", "http://a:1", "a/b:1", "[a]b:1", "None"} {
+		_, err := Load(nil, environment(map[string]string{"SLIPWAY_HTTP_ADDR": bad}))
+		require.ErrorContains(t, err, fmt.Sprintf("SLIPWAY_HTTP_ADDR is %q: ", bad))
+	}
+}
+
+// The reference takes no maximum below the interval, its default included.
+func TestTheMaximumIsNotBelowTheInterval(t *testing.T) {
+	for interval, most := range map[string]string{"6000": "", "2000": "1000"} {
+		_, err := Load(nil, environment(map[string]string{"SHIPFOX_PROVISIONER_POLL_INTERVAL_MS": interval, "SHIPFOX_PROVISIONER_POLL_MAX_INTERVAL_MS": most}))
+		require.ErrorContains(t, err, "SHIPFOX_PROVISIONER_POLL_MAX_INTERVAL_MS is "+cmp.Or(most, "5000")+": it must not be below SHIPFOX_PROVISIONER_POLL_INTERVAL_MS, which is "+interval)
+	}
+	require.Equal(t, 7*time.Second, loaded(t, "SHIPFOX_PROVISIONER_POLL_INTERVAL_MS", "7000", "SHIPFOX_PROVISIONER_POLL_MAX_INTERVAL_MS", "7000").PollMaxInterval)
+}
+
+// A rotation renames the file: from the next signal on the new one is written. What
+// can't be opened leaves the old one.
+func TestTheLogFileIsOpenedAnew(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "folder", "log")
+	log, file, err := loaded(t, "LOG_FILE", path, "LOG_STDOUT", "false").logger(io.Discard)
+	require.NoError(t, err)
+	signals := make(chan os.Signal)
+	again, stop := reloads(signals, log, file)
+	hangUp := func() {
+		signals <- syscall.SIGHUP
+		<-again // by now the file is open
+	}
+	holds := func(path string, want ...string) {
+		t.Helper()
+		text, err := os.ReadFile(path)
+		require.NoError(t, err)
+		var got []string
+		for line := range strings.Lines(string(text)) {
+			var entry struct {
+				Message string `json:"@message"`
+			}
+			require.NoError(t, json.Unmarshal([]byte(line), &entry))
+			got = append(got, entry.Message)
+		}
+		require.Equal(t, want, got)
+	}
+	log.Info("one")
+	require.NoError(t, os.Rename(path, path+".1"))
+	log.Info("two")
+	hangUp()
+	log.Info("three")
+	holds(path+".1", "one", "two")
+	holds(path, "three")
+
+	require.NoError(t, os.Rename(filepath.Dir(path), filepath.Dir(path)+".old"))
+	require.NoError(t, os.WriteFile(filepath.Dir(path), nil, 0o600)) // no folder can be made there
+	hangUp()
+	log.Info("four")
+	holds(filepath.Join(filepath.Dir(path)+".old", "log"), "three", "the log file can't be opened anew, the old one is written on", "four")
+	stop()
+	require.NoError(t, file.Close())
+
+	// Without a log file a signal is for the templates alone.
+	log, file, err = loaded(t, "LOG_STDOUT", "false").logger(io.Discard)
+	require.NoError(t, err)
+	again, stop = reloads(signals, log, file)
+	hangUp()
+	stop()
+	require.NoError(t, file.Close())
 }
 
 func TestAnEngineOverHTTPS(t *testing.T) {
@@ -189,7 +267,7 @@ func TestLevelsOfTheLog(t *testing.T) {
 	secret := tokens.New(tokens.Bootstrap).Reveal()
 	log.Named("part").With("k", "v").Debug("quiet " + secret)
 	log.Error("loud")
-	done()
+	require.NoError(t, done.Close())
 	written, err := os.ReadFile(path)
 	require.NoError(t, err)
 	require.Contains(t, string(written), `"@message":"quiet `)
@@ -203,7 +281,7 @@ func TestLevelsOfTheLog(t *testing.T) {
 	log, done, err = loaded(t, "LOG_STDOUT", "false").logger(&out)
 	require.NoError(t, err)
 	log.Error("unheard")
-	done()
+	require.NoError(t, done.Close())
 	require.Empty(t, out.String())
 
 	_, err = Load(nil, environment(map[string]string{"LOG_STDOUT_LEVEL": "debug"}))

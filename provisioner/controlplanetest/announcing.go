@@ -13,42 +13,34 @@ var announcing = []promise{
 
 func announceOnce(s *suite) {
 	announcer := able[provisioner.Announcer](s)
-	reservation := s.demand(2)
-	for _, r := range s.mint(s.requests(reservation, 2)) {
-		require.NoError(s, announcer.Announce(s.ctx(), ref(reservation, r)))
+	for _, r := range s.mint(s.requests(s.demand(2)...)) {
+		require.NoError(s, announcer.Announce(s.ctx(), s.ref(r)))
 	}
 }
 
 func announceTwice(s *suite) {
 	announcer := able[provisioner.Announcer](s)
-	reservation := s.demand(1)
-	registrations := s.mint(s.requests(reservation, 1))
+	registrations := s.mint(s.requests(s.demand(1)...))
 	require.Len(s, registrations, 1)
 	runner := registrations[0]
-	require.NoError(s, announcer.Announce(s.ctx(), ref(reservation, runner)))
-	if err := announcer.Announce(s.ctx(), ref(reservation, runner)); err != nil {
+	require.NoError(s, announcer.Announce(s.ctx(), s.ref(runner)))
+	if err := announcer.Announce(s.ctx(), s.ref(runner)); err != nil {
 		s.Logf("the second one: %v", err)
 		require.NotErrorIs(s, err, provisioner.ErrUnauthorized)
 	}
 	for _, state := range []provisioner.EventState{provisioner.EventStarting, provisioner.EventRunning} {
-		require.NoError(s, s.c.Report(s.ctx(), []provisioner.Event{event(reservation, runner, state)}))
+		require.NoError(s, s.c.Report(s.ctx(), []provisioner.Event{s.event(runner, state)}))
 	}
-	s.notUnwanted(reservation, runner)
+	s.notUnwanted(runner)
 	if starter, ok := s.harness.(Starter); ok {
 		require.True(s, starter.Start(s.T, runner).Take(s.T))
 	}
 }
 
 // notUnwanted fails when the control plane asks for the runner's end.
-func (s *suite) notUnwanted(reservation string, r provisioner.Registration) {
+func (s *suite) notUnwanted(r provisioner.Registration) {
 	s.Helper()
-	facts := s.poll(advert(0)).Facts
-	if knower, ok := s.c.(provisioner.Knower); ok {
-		asked, err := knower.Facts(s.ctx(), refs(reservation, []provisioner.Registration{r}))
-		require.NoError(s, err)
-		facts = append(facts, asked...)
-	}
-	for _, fact := range facts {
+	for _, fact := range s.told(r) {
 		require.False(s, fact.Runner == r.Runner && fact.Unwanted, "its end is asked for: %s", fact.Reason)
 	}
 }

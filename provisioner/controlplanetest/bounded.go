@@ -37,22 +37,22 @@ func (s *suite) each(d time.Duration, each func(what string, err error)) {
 	call := func(what string, f func(context.Context) error) { each(what, s.soon(what, d, f)) }
 	call("Identify", func(ctx context.Context) error { _, err := s.c.Identify(ctx); return err })
 	call("Poll", func(ctx context.Context) error { _, err := s.c.Poll(ctx, advert(s.patience)); return err })
-	call("Mint", func(ctx context.Context) error { _, err := s.c.Mint(ctx, s.requests(s.id(), 1)); return err })
+	call("Mint", func(ctx context.Context) error { _, err := s.c.Mint(ctx, s.requests(s.id())); return err })
 	call("Report", func(ctx context.Context) error {
-		return s.c.Report(ctx, []provisioner.Event{event("", r, provisioner.EventRunning)})
+		return s.c.Report(ctx, []provisioner.Event{s.event(r, provisioner.EventRunning)})
 	})
 	if a, ok := s.c.(provisioner.Announcer); ok {
-		call("Announce", func(ctx context.Context) error { return a.Announce(ctx, ref("", r)) })
+		call("Announce", func(ctx context.Context) error { return a.Announce(ctx, s.ref(r)) })
 	}
 	if k, ok := s.c.(provisioner.Knower); ok {
 		call("Facts", func(ctx context.Context) error {
-			_, err := k.Facts(ctx, refs("", []provisioner.Registration{r}))
+			_, err := k.Facts(ctx, s.refs(r))
 			return err
 		})
 	}
 	if a, ok := s.c.(provisioner.Retirer); ok {
 		call("Retire", func(ctx context.Context) error {
-			_, err := a.Retire(ctx, refs("", []provisioner.Registration{r}))
+			_, err := a.Retire(ctx, s.refs(r))
 			return err
 		})
 	}

@@ -2,6 +2,7 @@ package controlplanetest_test
 
 import (
 	"context"
+	"maps"
 	"os"
 	"os/exec"
 	"regexp"
@@ -26,13 +27,14 @@ import (
 const chosen = "CONTROLPLANETEST_DEFECT"
 
 func TestEachDefectIsNoticed(t *testing.T) {
+	t.Parallel() // they wait more than they work
 	type result struct {
 		out []byte
 		err error
 	}
 	results := map[string]*result{}
 	var group errgroup.Group
-	group.SetLimit(8) // they wait more than they work
+	group.SetLimit(8)
 	for name, d := range defects {
 		r := &result{}
 		results[name] = r
@@ -69,17 +71,29 @@ func TestDefective(t *testing.T) {
 		t.Skip("runs in the processes of TestEachDefectIsNoticed")
 	}
 	controlplanetest.Run(t, func(*testing.T) controlplanetest.Harness {
-		return &harness{plane: newPlane(d.targets), defect: d}
+		h := &harness{plane: newPlane(d.targets), defect: d}
+		if d.life > 0 {
+			h.life = d.life
+			return &ageing{h}
+		}
+		return h
 	})
 }
 
 func TestSoundControlPlane(t *testing.T) {
-	for name, targets := range map[string]bool{"grants": false, "targets": true} {
+	t.Parallel()
+	for name, open := range map[string]func() controlplanetest.Harness{
+		"grants":  func() controlplanetest.Harness { return &harness{plane: newPlane(false)} },
+		"targets": func() controlplanetest.Harness { return &harness{plane: newPlane(true)} },
+		"grants of a day": func() controlplanetest.Harness {
+			plane := newPlane(false)
+			plane.life = 24 * time.Hour
+			return &ageing{&harness{plane: plane}}
+		},
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			controlplanetest.Run(t, func(*testing.T) controlplanetest.Harness {
-				return &harness{plane: newPlane(targets)}
-			})
+			controlplanetest.Run(t, func(*testing.T) controlplanetest.Harness { return open() })
 		})
 	}
 }
@@ -88,11 +102,13 @@ func TestSoundControlPlane(t *testing.T) {
 type defect struct {
 	promise  string
 	targets  bool
+	life     time.Duration // of grants, of a harness that can age them
 	refused  provisioner.ControlPlane
+	open     func(*wrapped)
 	identify func() provisioner.Identity
 	poll     func(context.Context, *wrapped, provisioner.Advertisement) (provisioner.Demand, error)
 	mint     func(context.Context, *wrapped, []provisioner.MintRequest) ([]provisioner.Registration, error)
-	announce func() error
+	announce func(*wrapped) error
 	report   func(context.Context, *wrapped, []provisioner.Event) error
 	facts    func(context.Context, *wrapped, []provisioner.Ref) ([]provisioner.Fact, error)
 	retire   func(context.Context, *wrapped, []provisioner.Ref) ([]string, error)
@@ -101,9 +117,11 @@ type defect struct {
 type wrapped struct {
 	*plane
 	defect
+	session int // 1 is the first
 
 	once sync.Once
 	kept provisioner.Demand
+	busy sync.Mutex // while a poll waits
 }
 
 func (w *wrapped) Identify(ctx context.Context) (provisioner.Identity, error) {
@@ -129,7 +147,7 @@ func (w *wrapped) Mint(ctx context.Context, requests []provisioner.MintRequest) 
 
 func (w *wrapped) Announce(ctx context.Context, runner provisioner.Ref) error {
 	if w.announce != nil {
-		return w.announce()
+		return w.announce(w)
 	}
 	return w.plane.Announce(ctx, runner)
 }
@@ -176,9 +194,21 @@ func allFree(ad *provisioner.Advertisement) {
 	}
 }
 
-var defects = map[string]defect{
+// defects are all of them, by name.
+var defects = func() map[string]defect {
+	all := map[string]defect{}
+	for _, some := range []map[string]defect{simpleDefects, mintDefects, lifeDefects, callDefects, restartDefects} {
+		maps.Copy(all, some)
+	}
+	return all
+}()
+
+var simpleDefects = map[string]defect{
 	"identity made anew": {promise: "identify/stable", identify: func() provisioner.Identity {
 		return provisioner.Identity{ID: uuid.NewString()}
+	}},
+	"identity of many lines": {promise: "identify/stable", identify: func() provisioner.Identity {
+		return provisioner.Identity{ID: "us\nand more"}
 	}},
 	"refusal told as an outage": {promise: "identify/credential refused", refused: newPlane(false)},
 	"empty poll told as an error": {promise: "poll/nothing to do", poll: func(ctx context.Context, w *wrapped, ad provisioner.Advertisement) (provisioner.Demand, error) {
@@ -204,6 +234,26 @@ var defects = map[string]defect{
 		select {
 		case <-ctx.Done():
 		case <-time.After(wait):
+		}
+		return w.plane.Poll(ctx, ad)
+	}},
+	"one look takes a while": {promise: "poll/nothing to do", poll: func(ctx context.Context, w *wrapped, ad provisioner.Advertisement) (provisioner.Demand, error) {
+		if ad.Wait == 0 {
+			ad.Wait = time.Second
+		}
+		return w.plane.Poll(ctx, ad)
+	}},
+	"levels of the future": {promise: "targets/count what waits", targets: true, poll: adjust(nil, func(d *provisioner.Demand) {
+		for i := range d.Targets {
+			d.Targets[i].ReadAt = time.Now().Add(time.Minute)
+		}
+	})},
+	"levels told twice": {promise: "targets/count what waits", targets: true, poll: adjust(nil, func(d *provisioner.Demand) {
+		d.Targets = append(d.Targets, d.Targets...)
+	})},
+	"an empty advertisement refused": {promise: "poll/no templates", poll: func(ctx context.Context, w *wrapped, ad provisioner.Advertisement) (provisioner.Demand, error) {
+		if len(ad.Templates) == 0 {
+			return provisioner.Demand{}, errBroken
 		}
 		return w.plane.Poll(ctx, ad)
 	}},
@@ -259,43 +309,9 @@ var defects = map[string]defect{
 		w.mu.Unlock()
 		return w.plane.Poll(ctx, ad)
 	}},
-	"one registration for all": {promise: "mint/one for each", mint: func(ctx context.Context, w *wrapped, requests []provisioner.MintRequest) ([]provisioner.Registration, error) {
-		made, err := w.plane.Mint(ctx, requests)
-		for i := range made {
-			made[i].Env = made[0].Env
-		}
-		return made, err
-	}},
-	"registrations of others": {promise: "mint/one for each", mint: func(ctx context.Context, w *wrapped, requests []provisioner.MintRequest) ([]provisioner.Registration, error) {
-		made, err := w.plane.Mint(ctx, requests)
-		for i := range made {
-			made[i].Runner = uuid.NewString()
-		}
-		return made, err
-	}},
-	"mints beyond the grant": {promise: "mint/no more than granted", mint: mintWarm},
-	"mints for nothing":      {promise: "mint/unknown reservation", mint: mintWarm},
-	"stops at a reservation that ended": {promise: "mint/unknown reservation", mint: func(ctx context.Context, w *wrapped, requests []provisioner.MintRequest) ([]provisioner.Registration, error) {
-		made, err := w.plane.Mint(ctx, requests)
-		if len(made) == 0 {
-			err = errBroken
-		}
-		return made, err
-	}},
-	"secret in a label": {promise: "mint/secrets stay in the environment", mint: func(ctx context.Context, w *wrapped, requests []provisioner.MintRequest) ([]provisioner.Registration, error) {
-		made, err := w.plane.Mint(ctx, requests)
-		for i := range made {
-			made[i].Labels["token"] = made[i].Env["TOKEN"]
-		}
-		return made, err
-	}},
-	"warm asked for, and nothing made": {promise: "mint/warm", mint: func(ctx context.Context, w *wrapped, requests []provisioner.MintRequest) ([]provisioner.Registration, error) {
-		if requests[0].Reservation == "" {
-			return nil, nil
-		}
-		return w.plane.Mint(ctx, requests)
-	}},
-	"announcement refused": {promise: "announce/before the launch", announce: func() error { return provisioner.ErrRefused }},
+	"announced with a refused credential": {promise: "identify/credential refused", refused: announces{}},
+	"retired with a refused credential":   {promise: "identify/credential refused", refused: retires{}},
+	"announcement refused":                {promise: "announce/before the launch", announce: func(*wrapped) error { return provisioner.ErrRefused }},
 	"repeated report refused": {promise: "report/a whole life", report: func(ctx context.Context, w *wrapped, events []provisioner.Event) error {
 		w.mu.Lock()
 		for _, e := range events {
@@ -327,6 +343,17 @@ var defects = map[string]defect{
 		}
 		return w.plane.Report(ctx, events)
 	}},
+	"a stranger ends the batch": {promise: "report/a stranger among them", report: func(ctx context.Context, w *wrapped, events []provisioner.Event) error {
+		for _, e := range events {
+			if w.runners[e.Runner] == nil {
+				return nil
+			}
+			if err := w.plane.Report(ctx, []provisioner.Event{e}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}},
 	"unknown told as idle and unwanted": {promise: "facts/unknown runner", facts: func(_ context.Context, _ *wrapped, runners []provisioner.Ref) (facts []provisioner.Fact, err error) {
 		for _, r := range runners {
 			facts = append(facts, provisioner.Fact{Runner: r.ID, Unwanted: true})
@@ -337,6 +364,17 @@ var defects = map[string]defect{
 		facts, err := w.plane.Facts(ctx, runners)
 		if len(facts) > 0 {
 			facts[0].Registered = provisioner.Unknown
+		}
+		return facts, err
+	}},
+	"one busy runner is told": {promise: "facts/registered and busy", facts: func(ctx context.Context, w *wrapped, runners []provisioner.Ref) ([]provisioner.Fact, error) {
+		facts, err := w.plane.Facts(ctx, runners)
+		told := false
+		for i, f := range facts {
+			if f.Busy == provisioner.Yes && told {
+				facts[i].Busy = provisioner.Unknown
+			}
+			told = told || f.Busy == provisioner.Yes
 		}
 		return facts, err
 	}},
@@ -356,14 +394,6 @@ var defects = map[string]defect{
 	"deaf to its context": {promise: "context/nothing outlives it", poll: func(ctx context.Context, w *wrapped, ad provisioner.Advertisement) (provisioner.Demand, error) {
 		return w.plane.Poll(context.WithoutCancel(ctx), ad)
 	}},
-}
-
-func mintWarm(ctx context.Context, w *wrapped, requests []provisioner.MintRequest) ([]provisioner.Registration, error) {
-	requests = slices.Clone(requests)
-	for i := range requests {
-		requests[i].Reservation = ""
-	}
-	return w.plane.Mint(ctx, requests)
 }
 
 func lastWins(_ context.Context, w *wrapped, events []provisioner.Event) error {

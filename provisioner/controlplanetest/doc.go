@@ -11,5 +11,7 @@
 // out: each such ability is an interface with one or two methods, and the
 // promises that need it are skipped by name.
 //
-// The suite advertises the templates that Templates tells, and no others.
+// The suite advertises the templates that Templates tells, and no others. It takes a
+// few seconds, most of them for the ends of grants: a harness that is an Ager need not
+// wait for those.
 package controlplanetest

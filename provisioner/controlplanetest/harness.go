@@ -30,8 +30,12 @@ type Traits struct {
 	// OneStep: a runner introduces itself by taking its job, so that none is ever
 	// known without one.
 	OneStep bool
-	// LostGrant is how long it takes at most until jobs whose grant was lost
-	// (its answer never arrived, its runner failed) are granted again; 0: at once.
+	// OneTry: a runner is its job, and one that fails takes the job along: it is never
+	// granted again.
+	OneTry bool
+	// LostGrant is how long it takes at most until jobs whose grant was lost (its
+	// answer never arrived, its runner failed, it was over before it was used) are
+	// granted again; 0: at once.
 	LostGrant time.Duration
 	// Patience is how long the suite waits for one condition or call; default
 	// half a minute.
@@ -73,6 +77,14 @@ type Canceller interface {
 // Recorder can tell the last state that the control plane has noted of a runner.
 type Recorder interface {
 	State(t *testing.T, runner string) provisioner.EventState
+}
+
+// Ager can make all that the control plane has granted older by d, as if so much
+// time had gone by. Without it the suite asks for grants of a second and waits for
+// their end; where they live for more than a few all the same, the promises about
+// that end are skipped.
+type Ager interface {
+	Age(t *testing.T, d time.Duration)
 }
 
 // Hanger can make the control plane's far end take requests and never answer,

@@ -14,7 +14,7 @@ var identifying = []promise{
 func identifyStable(s *suite) {
 	first, err := s.c.Identify(s.ctx())
 	require.NoError(s, err)
-	require.NotEmpty(s, first.ID)
+	require.Regexp(s, `^[ -~]{1,128}$`, first.ID, "an owner that no backend has to take")
 	again, err := s.c.Identify(s.ctx())
 	require.NoError(s, err)
 	require.Equal(s, first, again)
@@ -34,13 +34,20 @@ func identifyRefused(s *suite) {
 	if s.traits.Targets {
 		reservation = ""
 	}
-	_, err = c.Mint(s.ctx(), s.requests(reservation, 1))
+	_, err = c.Mint(s.ctx(), s.requests(reservation))
 	require.ErrorIs(s, err, provisioner.ErrUnauthorized, "Mint")
 	// A control plane that takes no reports has nothing to refuse.
-	err = c.Report(s.ctx(), []provisioner.Event{event("", s.stranger(), provisioner.EventRunning)})
+	err = c.Report(s.ctx(), []provisioner.Event{s.event(s.stranger(), provisioner.EventRunning)})
 	require.NotErrorIs(s, err, provisioner.ErrRejected, "the loop drops what is rejected, and these reports may be accepted later")
 	if knower, ok := c.(provisioner.Knower); ok {
-		_, err = knower.Facts(s.ctx(), refs("", []provisioner.Registration{s.stranger()}))
+		_, err = knower.Facts(s.ctx(), s.refs(s.stranger()))
 		require.ErrorIs(s, err, provisioner.ErrUnauthorized, "Facts")
+	}
+	if announcer, ok := c.(provisioner.Announcer); ok {
+		require.ErrorIs(s, announcer.Announce(s.ctx(), s.ref(s.stranger())), provisioner.ErrUnauthorized, "Announce")
+	}
+	if retirer, ok := c.(provisioner.Retirer); ok {
+		_, err = retirer.Retire(s.ctx(), s.refs(s.stranger()))
+		require.ErrorIs(s, err, provisioner.ErrUnauthorized, "Retire")
 	}
 }

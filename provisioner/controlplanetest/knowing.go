@@ -38,8 +38,7 @@ func factsNobody(s *suite) {
 }
 
 func factsUnknown(s *suite) {
-	strangers := []provisioner.Registration{s.stranger(), s.stranger()}
-	for _, fact := range s.facts(refs("", strangers)) {
+	for _, fact := range s.facts(s.refs(s.stranger(), s.stranger())) {
 		require.NotEqual(s, provisioner.Yes, fact.Registered)
 		require.NotEqual(s, provisioner.Yes, fact.Busy)
 		require.False(s, fact.Unwanted, "nobody may ask for the end of whom he does not know")
@@ -49,22 +48,22 @@ func factsUnknown(s *suite) {
 func factsOrder(s *suite) {
 	able[provisioner.Knower](s)
 	registrations := append(s.registered(3), s.stranger())
-	forth := s.facts(refs("", registrations))
+	forth := s.facts(s.refs(registrations...))
 	slices.Reverse(registrations)
-	require.Equal(s, forth, s.facts(refs("", registrations)))
+	require.Equal(s, forth, s.facts(s.refs(registrations...)))
 }
 
 func factsBusy(s *suite) {
 	able[provisioner.Knower](s)
 	starter := need[Starter](s)
 	registrations := s.registered(2)
-	runners := refs("", registrations)
+	runners := s.refs(registrations...)
 	for _, fact := range s.facts(runners) {
 		require.NotEqual(s, provisioner.Yes, fact.Registered, "none has introduced itself")
 	}
 	busy, waiting := registrations[0].Runner, registrations[1].Runner
 	require.True(s, starter.Start(s.T, registrations[0]).Take(s.T))
-	starter.Start(s.T, registrations[1])
+	other := starter.Start(s.T, registrations[1])
 	var facts map[string]provisioner.Fact
 	s.eventually("both are known as registered and one as busy", s.patience, func() bool {
 		facts = s.facts(runners)
@@ -73,6 +72,11 @@ func factsBusy(s *suite) {
 	}, func() string { return fmt.Sprintf("%+v", facts) })
 	require.NotEqual(s, provisioner.Yes, facts[waiting].Busy, "it has asked for no job")
 	require.False(s, facts[busy].Unwanted || facts[waiting].Unwanted)
+	require.True(s, other.Take(s.T))
+	s.eventually("both are known as busy", s.patience, func() bool {
+		facts = s.facts(runners)
+		return facts[busy].Busy == provisioner.Yes && facts[waiting].Busy == provisioner.Yes
+	}, func() string { return fmt.Sprintf("%+v", facts) })
 }
 
 func terminateTold(s *suite) {
@@ -82,9 +86,10 @@ func terminateTold(s *suite) {
 	require.True(s, starter.Start(s.T, gone).Take(s.T))
 	require.True(s, starter.Start(s.T, stays).Take(s.T))
 	canceller.Cancel(s.T, gone.Runner)
-	for range 2 { // and it stays so
+	for _, again := range []func(){func() {}, func() {}, s.reopen} { // it stays so, for the loop after a restart too
+		again()
 		s.eventually("the runner's end is asked for, in a poll or when facts are asked", s.patience, func() bool {
-			for _, fact := range s.told(registrations) {
+			for _, fact := range s.told(registrations...) {
 				require.False(s, fact.Runner == stays.Runner && fact.Unwanted, "the other one's end is asked for")
 				if fact.Runner == gone.Runner && fact.Unwanted {
 					require.NotEmpty(s, strings.TrimSpace(fact.Reason), "people are told why")
@@ -97,11 +102,11 @@ func terminateTold(s *suite) {
 }
 
 // told is all that the control plane says of the runners.
-func (s *suite) told(registrations []provisioner.Registration) []provisioner.Fact {
+func (s *suite) told(registrations ...provisioner.Registration) []provisioner.Fact {
 	s.Helper()
 	facts := s.poll(advert(0)).Facts
 	if knower, ok := s.c.(provisioner.Knower); ok {
-		asked, err := knower.Facts(s.ctx(), refs("", registrations))
+		asked, err := knower.Facts(s.ctx(), s.refs(registrations...))
 		require.NoError(s, err)
 		facts = append(facts, asked...)
 	}

@@ -3,6 +3,7 @@ package controlplanetest
 import (
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 
 	"github.com/google/uuid"
@@ -14,6 +15,7 @@ import (
 var minting = []promise{
 	{name: "mint/one for each", why: "one registration starts one runner, ever: two that share one are one runner too few, and one that is refused", check: mintDistinct},
 	{name: "mint/no more than granted", why: "runners beyond the grant find no job and cost what a job costs", kind: granting, check: mintBounded},
+	{name: "mint/its own reservation", why: "a runner minted from another's grant takes its job, for which there is no slot or another runner", kind: granting, check: mintOwn},
 	{name: "mint/unknown reservation", why: "a reservation that has ended is everyday: its runners are not launched, and nothing else stops", kind: granting, check: mintUnknown},
 	{name: "mint/secrets stay in the environment", why: "labels are shown by every engine to everyone who may look, and texts end in logs", check: mintSecret},
 	{name: "mint/warm", why: "a control plane without warm runners says so, and the loop ignores the floors of templates", kind: granting, check: mintWarm},
@@ -21,7 +23,7 @@ var minting = []promise{
 }
 
 func mintDistinct(s *suite) {
-	registrations := s.mint(s.requests(s.demand(3), 3))
+	registrations := s.mint(s.requests(s.demand(3)...))
 	require.Len(s, registrations, 3, "a fresh grant is worth its count")
 	for i, a := range registrations {
 		require.True(s, len(a.Env) > 0 || len(a.Command) > 0, "it says nothing that a runner could start with")
@@ -32,21 +34,46 @@ func mintDistinct(s *suite) {
 }
 
 func mintBounded(s *suite) {
-	reservation := s.demand(2)
-	n := len(s.mint(s.requests(reservation, 3)))
+	units := s.demand(2)
+	n := len(s.mint(s.requests(append(units, units[0])...)))
 	require.LessOrEqual(s, n, 2)
-	n += len(s.mint(s.requests(reservation, 2)))
-	n += len(s.mint(s.requests(reservation, 2)))
+	n += len(s.mint(s.requests(units...)))
+	n += len(s.mint(s.requests(units...)))
 	require.LessOrEqual(s, n, 2, "in all")
 }
 
+func mintOwn(s *suite) {
+	for _, labels := range [][]string{small, large, {"x64"}} {
+		s.harness.Enqueue(s.T, labels, 1)
+	}
+	grants := s.granted(3)
+	slices.Reverse(grants) // not the one that comes to hand first
+	for _, g := range grants {
+		requests := s.requests(g.Reservation, g.Reservation)
+		if slices.Equal(g.Labels, large) {
+			for i := range requests {
+				requests[i].Template, requests[i].Labels = "large", large
+			}
+		}
+		registrations := s.mint(requests)
+		require.Len(s, registrations, 1, "one job is granted by %s, and one by each of two others", g.Reservation)
+		if s.traits.OneTry {
+			continue
+		}
+		s.announce(registrations[0])
+		s.failed(registrations[0])
+		require.Equal(s, g.Labels, s.granted(1)[0].Labels, "the job that waits again is not the runner's")
+	}
+}
+
 func mintUnknown(s *suite) {
-	require.Empty(s, s.mint(s.requests(uuid.NewString(), 2)))
-	require.Len(s, s.mint(s.requests(s.demand(1), 1)), 1, "the next one is served")
+	unknown := uuid.NewString()
+	require.Empty(s, s.mint(s.requests(unknown, unknown)))
+	require.Len(s, s.mint(s.requests(s.demand(1)...)), 1, "the next one is served")
 }
 
 func mintSecret(s *suite) {
-	registrations := s.mint(s.requests(s.demand(2), 2))
+	registrations := s.mint(s.requests(s.demand(2)...))
 	require.Len(s, registrations, 2)
 	for i, r := range registrations {
 		told := fmt.Sprintf("%v %+v %#v %s %q", r, r, r, r, r)
@@ -73,7 +100,7 @@ func secrets(r, other provisioner.Registration) []string {
 }
 
 func mintWarm(s *suite) {
-	requests := s.requests("", 2)
+	requests := s.requests("", "")
 	registrations, err := s.c.Mint(s.ctx(), requests)
 	if isUnsupported(err) {
 		require.Empty(s, registrations)
@@ -84,8 +111,8 @@ func mintWarm(s *suite) {
 	require.False(s, maps.Equal(registrations[0].Env, registrations[1].Env), "both share one")
 	s.harness.Enqueue(s.T, small, 1)
 	starter := need[Starter](s)
-	s.announce(ref("", registrations[0]))
-	require.NoError(s, s.c.Report(s.ctx(), []provisioner.Event{event("", registrations[0], provisioner.EventRunning)}))
+	s.announce(registrations[0])
+	require.NoError(s, s.c.Report(s.ctx(), []provisioner.Event{s.event(registrations[0], provisioner.EventRunning)}))
 	runner := starter.Start(s.T, registrations[0])
 	s.eventually("a warm runner gets the job that comes", s.patience, func() bool {
 		s.poll(advert(0)) // who hands out work may do so when it is asked
@@ -95,7 +122,8 @@ func mintWarm(s *suite) {
 
 func mintUsable(s *suite) {
 	starter := need[Starter](s)
-	for _, r := range s.registered(2) {
-		require.True(s, starter.Start(s.T, r).Take(s.T), "one job waits for each")
-	}
+	registrations := s.registered(2)
+	require.True(s, starter.Start(s.T, registrations[0]).Take(s.T), "one job waits for each")
+	s.reopen()
+	require.True(s, starter.Start(s.T, registrations[1]).Take(s.T), "one job waits for each, the loop's restart between")
 }

@@ -1,6 +1,7 @@
 package controlplanetest_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,11 +23,14 @@ import (
 // plane is a control plane that keeps every promise, in memory.
 type plane struct {
 	targets bool
+	life    time.Duration // of grants; 0: as long as was asked
 	hang    atomic.Bool
 
 	mu      sync.Mutex
 	jobs    []*job
+	due     map[string]time.Time // when a reservation is over
 	runners map[string]*instance
+	opened  int // sessions
 	changed chan struct{}
 }
 
@@ -48,7 +52,7 @@ type instance struct {
 }
 
 func newPlane(targets bool) *plane {
-	return &plane{targets: targets, runners: map[string]*instance{}, changed: make(chan struct{})}
+	return &plane{targets: targets, due: map[string]time.Time{}, runners: map[string]*instance{}, changed: make(chan struct{})}
 }
 
 // call does one call's effect under the lock, unless ctx is over or the far end
@@ -96,8 +100,36 @@ func (p *plane) Poll(ctx context.Context, ad provisioner.Advertisement) (provisi
 	}
 }
 
+// expire gives back what nobody used of grants that are over.
+func (p *plane) expire() {
+	for id, due := range p.due {
+		if time.Now().Before(due) {
+			continue
+		}
+		for p.left(id) > 0 && p.release(id) {
+			continue
+		}
+	}
+}
+
+// left is how many units of a reservation have no runner yet.
+func (p *plane) left(reservation string) (n int) {
+	for _, j := range p.jobs {
+		if j.reservation == reservation {
+			n++
+		}
+	}
+	for _, r := range p.runners {
+		if r.reservation == reservation && !r.state.Terminal() {
+			n--
+		}
+	}
+	return n
+}
+
 func (p *plane) look(ad provisioner.Advertisement) (demand provisioner.Demand) {
-	left := ad.MaxReservations
+	p.expire()
+	left, life := ad.MaxReservations, cmp.Or(p.life, ad.ReservationLifetime, time.Minute)
 	for _, slots := range ad.Templates {
 		wanted, free := 0, min(left, slots.Free)
 		grants := map[string]*provisioner.Grant{}
@@ -112,7 +144,8 @@ func (p *plane) look(ad provisioner.Advertisement) (demand provisioner.Demand) {
 			free, left = free-1, left-1
 			set := strings.Join(j.labels, ",")
 			if grants[set] == nil {
-				grants[set] = &provisioner.Grant{Reservation: uuid.NewString(), Labels: j.labels, Lifetime: time.Minute}
+				grants[set] = &provisioner.Grant{Reservation: uuid.NewString(), Labels: j.labels, Lifetime: life}
+				p.due[grants[set].Reservation] = time.Now().Add(life)
 			}
 			grants[set].Count++
 			j.reservation = grants[set].Reservation
@@ -142,18 +175,7 @@ func (r *instance) fact(id string) provisioner.Fact {
 func (p *plane) Mint(ctx context.Context, requests []provisioner.MintRequest) (made []provisioner.Registration, err error) {
 	err = p.call(ctx, func() {
 		for _, q := range requests {
-			left := 0
-			for _, j := range p.jobs {
-				if j.reservation == q.Reservation {
-					left++
-				}
-			}
-			for _, r := range p.runners {
-				if r.reservation == q.Reservation && !r.state.Terminal() {
-					left--
-				}
-			}
-			if q.Reservation != "" && left <= 0 {
+			if q.Reservation != "" && (p.left(q.Reservation) <= 0 || !time.Now().Before(p.due[q.Reservation])) {
 				continue
 			}
 			r := &instance{reservation: q.Reservation, labels: q.Labels, secret: "secret-" + uuid.NewString()}
@@ -191,15 +213,16 @@ func (p *plane) Report(ctx context.Context, events []provisioner.Event) error {
 	})
 }
 
-// release gives one job of the reservation back to the queue.
-func (p *plane) release(reservation string) {
+// release gives one job of the reservation back to the queue, if it has one.
+func (p *plane) release(reservation string) bool {
 	for _, j := range p.jobs {
 		if j.reservation == reservation && j.runner == "" {
 			j.reservation = ""
 			p.wake()
-			return
+			return true
 		}
 	}
+	return false
 }
 
 func (p *plane) Facts(ctx context.Context, runners []provisioner.Ref) (facts []provisioner.Fact, err error) {
@@ -238,15 +261,37 @@ func (refused) Mint(context.Context, []provisioner.MintRequest) ([]provisioner.R
 	return nil, provisioner.ErrUnauthorized
 }
 func (refused) Report(context.Context, []provisioner.Event) error { return provisioner.ErrUnauthorized }
+func (refused) Announce(context.Context, provisioner.Ref) error   { return provisioner.ErrUnauthorized }
+func (refused) Retire(context.Context, []provisioner.Ref) ([]string, error) {
+	return nil, provisioner.ErrUnauthorized
+}
 
-// harness has every ability that the suite knows.
+// announces and retires let a refused credential do what nobody checks it for.
+type (
+	announces struct{ refused }
+	retires   struct{ refused }
+)
+
+func (announces) Announce(context.Context, provisioner.Ref) error { return nil }
+func (retires) Retire(context.Context, []provisioner.Ref) ([]string, error) {
+	return nil, nil
+}
+
+// harness has every ability that the suite knows, but for ageing.
 type harness struct {
 	*plane
 	defect defect
 }
 
 func (h *harness) Open(*testing.T) provisioner.ControlPlane {
-	return &wrapped{plane: h.plane, defect: h.defect}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.opened++
+	w := &wrapped{plane: h.plane, defect: h.defect, session: h.opened}
+	if w.open != nil {
+		w.open(w)
+	}
+	return w
 }
 
 func (h *harness) OpenRefused(*testing.T) provisioner.ControlPlane {
@@ -257,7 +302,7 @@ func (h *harness) OpenRefused(*testing.T) provisioner.ControlPlane {
 }
 
 func (h *harness) Traits() controlplanetest.Traits {
-	patience := 5 * time.Second
+	patience := 10 * time.Second
 	if h.defect.promise != "" { // most of them are waited for in vain
 		patience = 1500 * time.Millisecond
 	}
@@ -312,6 +357,17 @@ func (h *harness) State(_ *testing.T, runner string) provisioner.EventState {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.runners[runner].state
+}
+
+// ageing is a harness that need not wait for the end of a grant.
+type ageing struct{ *harness }
+
+func (h *ageing) Age(_ *testing.T, d time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for id := range h.due {
+		h.due[id] = h.due[id].Add(-d)
+	}
 }
 
 func (h *harness) Hang(*testing.T)   { h.hang.Store(true) }

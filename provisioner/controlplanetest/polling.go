@@ -13,6 +13,7 @@ var polling = []promise{
 	{name: "poll/nothing to do", why: "an empty queue is no error, and a poll that never ends delays the next one's advertisement", check: pollNothing},
 	{name: "poll/demand that waits", why: "a job that waits already must not wait for the poll's time as well", check: pollWaiting},
 	{name: "poll/wakes", why: "the time from job to runner is what users feel; a poll that sleeps on adds its whole wait", check: pollWakes},
+	{name: "poll/no templates", why: "a template file may be empty for a while, and the loop polls on", check: pollBare},
 	{name: "poll/no free slot", why: "a full provisioner polls to hear intents, and can start nothing", kind: granting, check: pollFull},
 	{name: "poll/no reservations wanted", why: "MaxReservations bounds what one answer may ask for, nothing included", kind: granting, check: pollNone},
 	{name: "poll/no more than free", why: "jobs granted beyond the slots wait for a reservation to end instead of another provisioner", kind: granting, check: pollFree},
@@ -20,12 +21,15 @@ var polling = []promise{
 	{name: "poll/granted once", why: "a grant told twice starts two runners for one job", kind: granting, check: pollOnce},
 	{name: "poll/labels covered", why: "a grant that no template covers holds its jobs and starts nothing", kind: granting, check: pollCovered},
 	{name: "poll/a lost answer", why: "a job whose grant was lost on the way must be granted again, and once only", kind: granting, check: pollLost},
-	{name: "poll/a runner that failed", why: "a job whose runner failed before it took the job still waits", kind: granting, check: pollFailed},
+	{name: "poll/a runner that failed", why: "a job whose runner failed before it took the job still waits, whichever loop tells of it", kind: granting, check: pollFailed},
 	{name: "poll/after a restart", why: "grants not yet used may be lost with the loop, their jobs may not", kind: granting, check: pollRestarted},
 }
 
 func pollNothing(s *suite) {
 	began := time.Now()
+	s.poll(advert(0))
+	require.Less(s, time.Since(began), min(grace, s.patience/2), "it was asked for one look")
+	began = time.Now()
 	demand := s.poll(advert(brief))
 	require.Less(s, time.Since(began), brief+grace, "the poll's wait was %v", brief)
 	require.Empty(s, demand.Grants)
@@ -93,6 +97,16 @@ func pollWakes(s *suite) {
 	s.check(ad, a.demand)
 	s.heard(1, a.demand)
 	require.Less(s, time.Since(enqueued), s.patience*3/4, "the poll's wait was %v", ad.Wait)
+}
+
+func pollBare(s *suite) {
+	s.harness.Enqueue(s.T, small, 1)
+	ad := advert(brief)
+	ad.Templates = nil
+	demand, err := s.c.Poll(s.ctx(), ad)
+	require.NoError(s, err)
+	require.Empty(s, demand.Grants)
+	s.heard(1, provisioner.Demand{})
 }
 
 func pollFull(s *suite) {
@@ -216,24 +230,31 @@ func pollLost(s *suite) {
 }
 
 func pollFailed(s *suite) {
-	reservation := s.demand(1)
-	registrations := s.mint(s.requests(reservation, 1))
-	require.Len(s, registrations, 1)
-	runner := registrations[0]
-	s.announce(ref(reservation, runner))
-	for _, state := range []provisioner.EventState{provisioner.EventStarting, provisioner.EventFailed} {
-		e := event(reservation, runner, state)
-		e.Reason = "image not found"
-		require.NoError(s, s.c.Report(s.ctx(), []provisioner.Event{e}))
+	if s.traits.OneTry {
+		s.Skip("a job has one try")
 	}
-	again := s.granted(1)
-	registrations = s.mint(s.requests(again[0].Reservation, 1))
+	runner := s.one()
+	require.NoError(s, s.c.Report(s.ctx(), []provisioner.Event{s.event(runner, provisioner.EventStarting)}))
+	s.failed(runner)
+	registrations := s.mint(s.requests(units(s.granted(1))...))
 	require.Len(s, registrations, 1, "the new grant is worth a runner")
+	s.announce(registrations[0])
+	s.reopen()
+	s.failed(registrations[0])
+	s.granted(1)
+}
+
+// failed reports that the runner never started.
+func (s *suite) failed(runner provisioner.Registration) {
+	s.Helper()
+	e := s.event(runner, provisioner.EventFailed)
+	e.Reason = "image not found"
+	require.NoError(s, s.c.Report(s.ctx(), []provisioner.Event{e}))
 }
 
 func pollRestarted(s *suite) {
-	reservation := s.demand(2)
-	require.Len(s, s.mint(s.requests(reservation, 1)), 1)
+	reserved := s.demand(2)
+	require.Len(s, s.mint(s.requests(reserved[0])), 1)
 	s.reopen()
 	s.harness.Enqueue(s.T, large, 1)
 	s.eventually("a restarted loop is granted new jobs", s.patience+s.traits.LostGrant, func() bool {

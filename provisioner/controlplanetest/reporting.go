@@ -15,6 +15,7 @@ var reporting = []promise{
 	{name: "report/nothing", why: "an empty batch is no error", check: reportNothing},
 	{name: "report/out of order", why: "reports overtake each other on the way, after outages above all", check: reportUnordered},
 	{name: "report/unknown runner", why: "after a restart the loop reports what it finds, and must not be stopped by one that nobody knows", check: reportUnknown},
+	{name: "report/a stranger among them", why: "a batch holds what became of all: one runner that nobody knows must not keep the others' ends back", check: reportAmong},
 	{name: "report/many and long", why: "an outage leaves thousands of reports, and engines talk a lot", check: reportMany},
 	{name: "report/the end is the end", why: "a late report that revives a runner holds a slot for ever", check: reportTerminal},
 }
@@ -24,20 +25,19 @@ var wholeLife = []provisioner.EventState{
 }
 
 // one mints one runner for a new job.
-func (s *suite) one() (reservation string, r provisioner.Registration) {
+func (s *suite) one() provisioner.Registration {
 	s.Helper()
-	reservation = s.demand(1)
-	registrations := s.mint(s.requests(reservation, 1))
-	require.Len(s, registrations, 1)
-	s.announce(ref(reservation, registrations[0]))
-	return reservation, registrations[0]
+	registrations := s.mint(s.requests(s.demand(1)...))
+	require.Len(s, registrations, 1, "a fresh grant is worth its count")
+	s.announce(registrations[0])
+	return registrations[0]
 }
 
 func reportLife(s *suite) {
-	reservation, r := s.one()
+	r := s.one()
 	for _, state := range wholeLife {
 		for range 2 { // the second is a keep-alive, or came after a lost answer
-			require.NoError(s, s.c.Report(s.ctx(), []provisioner.Event{event(reservation, r, state)}), "%s", state)
+			require.NoError(s, s.c.Report(s.ctx(), []provisioner.Event{s.event(r, state)}), "%s", state)
 		}
 	}
 	s.recorded(r, provisioner.EventStopped)
@@ -56,10 +56,10 @@ func reportNothing(s *suite) {
 }
 
 func reportUnordered(s *suite) {
-	reservation, r := s.one()
+	r := s.one()
 	var events []provisioner.Event
 	for i := range wholeLife {
-		events = append(events, event(reservation, r, wholeLife[len(wholeLife)-1-i]))
+		events = append(events, s.event(r, wholeLife[len(wholeLife)-1-i]))
 	}
 	require.NoError(s, s.c.Report(s.ctx(), events))
 	s.recorded(r, provisioner.EventStopped)
@@ -67,23 +67,38 @@ func reportUnordered(s *suite) {
 
 func reportUnknown(s *suite) {
 	for _, state := range []provisioner.EventState{provisioner.EventRunning, provisioner.EventTerminated} {
-		err := s.c.Report(s.ctx(), []provisioner.Event{event("", s.stranger(), state)})
+		err := s.c.Report(s.ctx(), []provisioner.Event{s.event(s.stranger(), state)})
 		require.True(s, err == nil || errors.Is(err, provisioner.ErrRejected), "accepted, or rejected for good: %v", err)
 	}
-	reservation, r := s.one()
-	require.NoError(s, s.c.Report(s.ctx(), []provisioner.Event{event(reservation, r, provisioner.EventRunning)}), "the next one is accepted")
+	r := s.one()
+	require.NoError(s, s.c.Report(s.ctx(), []provisioner.Event{s.event(r, provisioner.EventRunning)}), "the next one is accepted")
+}
+
+func reportAmong(s *suite) {
+	r := s.one()
+	end := s.event(r, provisioner.EventFailed)
+	strange := func() provisioner.Event { return s.event(s.stranger(), provisioner.EventFailed) }
+	err := s.c.Report(s.ctx(), []provisioner.Event{strange(), end, strange()})
+	if errors.Is(err, provisioner.ErrRejected) { // the loop sends the halves of a batch that is
+		err = s.c.Report(s.ctx(), []provisioner.Event{end})
+	}
+	require.NoError(s, err)
+	s.recorded(r, provisioner.EventFailed)
+	if !s.traits.Targets && !s.traits.OneTry {
+		s.granted(1) // its job
+	}
 }
 
 func reportMany(s *suite) {
-	reservation, r := s.one()
+	r := s.one()
 	var events []provisioner.Event
 	began := time.Now()
 	for i := range 1500 {
-		e := event(reservation, r, provisioner.EventRunning)
+		e := s.event(r, provisioner.EventRunning)
 		e.At = began.Add(time.Duration(i) * time.Millisecond)
 		events = append(events, e)
 	}
-	end := event(reservation, r, provisioner.EventFailed)
+	end := s.event(r, provisioner.EventFailed)
 	end.Reason = strings.Repeat("pull: größe unknown: ", 200)
 	end.At = began.Add(2 * time.Second)
 	require.NoError(s, s.c.Report(s.ctx(), append(events, end)))
@@ -91,13 +106,13 @@ func reportMany(s *suite) {
 }
 
 func reportTerminal(s *suite) {
-	reservation, r := s.one()
-	late := event(reservation, r, provisioner.EventRunning)
-	require.NoError(s, s.c.Report(s.ctx(), []provisioner.Event{event(reservation, r, provisioner.EventStopped)}))
+	r := s.one()
+	late := s.event(r, provisioner.EventRunning)
+	require.NoError(s, s.c.Report(s.ctx(), []provisioner.Event{s.event(r, provisioner.EventStopped)}))
 	require.NoError(s, s.c.Report(s.ctx(), []provisioner.Event{late}))
 	s.recorded(r, provisioner.EventStopped)
 	if knower, ok := s.c.(provisioner.Knower); ok {
-		facts, err := knower.Facts(s.ctx(), refs(reservation, []provisioner.Registration{r}))
+		facts, err := knower.Facts(s.ctx(), s.refs(r))
 		require.NoError(s, err)
 		for _, fact := range facts {
 			require.False(s, fact.Runner == r.Runner && fact.Busy == provisioner.Yes, "it ended without a job")

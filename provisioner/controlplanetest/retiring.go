@@ -17,7 +17,7 @@ var retiring = []promise{
 // retire asks, and checks what holds for every answer.
 func (s *suite) retire(registrations ...provisioner.Registration) []string {
 	s.Helper()
-	runners := refs("", registrations)
+	runners := s.refs(registrations...)
 	retired, err := able[provisioner.Retirer](s).Retire(s.ctx(), runners)
 	require.NoError(s, err, "retire")
 	for _, id := range retired {

@@ -19,9 +19,21 @@ const (
 	targeting
 )
 
+// skip skips what control planes that tell targets, or those that don't, don't promise.
+func (k kind) skip(t *testing.T, targets bool) {
+	t.Helper()
+	switch {
+	case k == granting && targets:
+		t.Skip("it gives no grants")
+	case k == targeting && !targets:
+		t.Skip("it tells no targets")
+	}
+}
+
 // Run checks every promise against harnesses that open makes.
 func Run(t *testing.T, open Opener) {
-	for _, group := range [][]promise{identifying, polling, targets, minting, announcing, reporting, knowing, retiring, bounded} {
+	var told *Traits // by the last harness: some are slow to open
+	for _, group := range [][]promise{identifying, polling, targets, living, calling, minting, announcing, reporting, knowing, retiring, bounded} {
 		for _, p := range group {
 			t.Run(p.name, func(t *testing.T) {
 				t.Cleanup(func() {
@@ -29,13 +41,13 @@ func Run(t *testing.T, open Opener) {
 						t.Logf("why it matters: %s", p.why)
 					}
 				})
-				h := open(t)
-				switch told := h.Traits().Targets; {
-				case p.kind == granting && told:
-					t.Skip("it gives no grants")
-				case p.kind == targeting && !told:
-					t.Skip("it tells no targets")
+				if told != nil {
+					p.kind.skip(t, told.Targets)
 				}
+				h := open(t)
+				traits := h.Traits()
+				told = &traits
+				p.kind.skip(t, traits.Targets)
 				p.check(newSuite(t, h))
 			})
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -32,11 +33,13 @@ type suite struct {
 	traits   Traits
 	patience time.Duration
 	c        provisioner.ControlPlane
-	given    map[string]bool // reservations that were granted
+	aged     time.Duration                      // by the harness, beside what has gone by
+	given    map[string]bool                    // reservations that were granted
+	minted   map[string]provisioner.MintRequest // what each runner's labels hold, by its id
 }
 
 func newSuite(t *testing.T, h Harness) *suite {
-	s := &suite{T: t, harness: h, traits: h.Traits(), given: map[string]bool{}}
+	s := &suite{T: t, harness: h, traits: h.Traits(), given: map[string]bool{}, minted: map[string]provisioner.MintRequest{}}
 	s.patience = s.traits.Patience
 	if s.patience == 0 {
 		s.patience = 30 * time.Second
@@ -131,8 +134,12 @@ func (s *suite) check(ad provisioner.Advertisement, demand provisioner.Demand) {
 	}
 	require.LessOrEqual(s, sum(demand.Grants), ad.Free(), "more was granted than slots were free")
 	require.LessOrEqual(s, sum(demand.Grants), ad.MaxReservations, "more was granted than one answer may ask for")
+	levels := map[string]bool{}
 	for _, target := range demand.Targets {
+		require.False(s, levels[target.Template], "two targets of %s in one answer", target.Template)
+		levels[target.Template] = true
 		require.GreaterOrEqual(s, target.Count, 0, "%+v", target)
+		require.False(s, target.ReadAt.After(time.Now()), "a level of the future: what ended before it would count for ever: %+v", target)
 		require.True(s, slices.ContainsFunc(ad.Templates, func(t provisioner.Slots) bool { return t.Template == target.Template }),
 			"a target for %q, which was not advertised", target.Template)
 	}
@@ -222,93 +229,122 @@ func (s *suite) id() string {
 	return id.String()
 }
 
-// requests asks for n runners of small.
-func (s *suite) requests(reservation string, n int) []provisioner.MintRequest {
+// requests asks for a runner of small for each reservation.
+func (s *suite) requests(reservations ...string) []provisioner.MintRequest {
 	s.Helper()
 	var requests []provisioner.MintRequest
-	for range n {
+	for _, reservation := range reservations {
 		requests = append(requests, provisioner.MintRequest{Runner: s.id(), Template: "small", Reservation: reservation, Labels: small})
 	}
 	return requests
 }
 
-// mint mints, and checks what holds for every answer.
-func (s *suite) mint(requests []provisioner.MintRequest) []provisioner.Registration {
+// mint mints, one reservation after the other, and checks what holds for every
+// answer.
+func (s *suite) mint(requests []provisioner.MintRequest) (registrations []provisioner.Registration) {
 	s.Helper()
-	registrations, err := s.c.Mint(s.ctx(), requests)
-	require.NoError(s, err, "mint")
-	seen := map[string]bool{}
-	for _, r := range registrations {
-		require.True(s, slices.ContainsFunc(requests, func(q provisioner.MintRequest) bool { return q.Runner == r.Runner }),
-			"a registration for %q, which was not asked for", r.Runner)
-		require.False(s, seen[r.Runner], "two registrations for %s", r.Runner)
-		seen[r.Runner] = true
-		require.GreaterOrEqual(s, r.Lifetime, time.Duration(0))
+	for len(requests) > 0 {
+		next := slices.IndexFunc(requests, func(q provisioner.MintRequest) bool { return q.Reservation != requests[0].Reservation })
+		if next < 0 {
+			next = len(requests)
+		}
+		made, err := s.c.Mint(s.ctx(), requests[:next])
+		require.NoError(s, err, "mint")
+		s.checkMinted(requests[:next], made)
+		registrations, requests = append(registrations, made...), requests[next:]
 	}
 	return registrations
 }
 
-// demand makes n jobs for small, and returns the reservation to mint for: none
-// where there are targets.
-func (s *suite) demand(n int) (reservation string) {
+// ours are the labels in which the loop finds a runner's template and grant again.
+var ours = []string{
+	provisioner.LabelTemplate, provisioner.LabelLabels, provisioner.LabelReservation,
+	provisioner.LabelRegistrationDeadline, provisioner.LabelMaxLifetime,
+}
+
+// checkMinted holds an answer against the batch that it answers.
+func (s *suite) checkMinted(batch []provisioner.MintRequest, made []provisioner.Registration) {
+	s.Helper()
+	for _, r := range made {
+		at := slices.IndexFunc(batch, func(q provisioner.MintRequest) bool { return q.Runner == r.Runner })
+		require.GreaterOrEqual(s, at, 0, "a registration for %q, which was not asked for", r.Runner)
+		require.NotContains(s, s.minted, r.Runner, "two registrations for one runner")
+		s.minted[r.Runner] = batch[at]
+		for _, key := range ours {
+			require.NotContains(s, r.Labels, key, "a label of the loop's own")
+		}
+		require.GreaterOrEqual(s, r.Lifetime, time.Duration(0))
+	}
+}
+
+// demand makes n jobs for small, and returns the reservation to mint each of
+// their runners for: empty where there are targets.
+func (s *suite) demand(n int) []string {
 	s.Helper()
 	s.harness.Enqueue(s.T, small, n)
 	if s.traits.Targets {
 		s.wanted("small", n)
-		return ""
+		return make([]string, n)
 	}
-	grants := s.granted(n)
-	require.Len(s, grants, 1, "one label set is one grant")
-	return grants[0].Reservation
+	return units(s.granted(n))
+}
+
+// units is the reservation of each job that was granted.
+func units(grants []provisioner.Grant) (reservations []string) {
+	for _, g := range grants {
+		reservations = append(reservations, slices.Repeat([]string{g.Reservation}, g.Count)...)
+	}
+	return reservations
 }
 
 // registered makes n jobs and mints a runner for each. All are announced and
 // reported, as the loop does it.
 func (s *suite) registered(n int) []provisioner.Registration {
 	s.Helper()
-	reservation := s.demand(n)
-	registrations := s.mint(s.requests(reservation, n))
+	registrations := s.mint(s.requests(s.demand(n)...))
 	require.Len(s, registrations, n, "a fresh grant is worth its count")
 	for _, r := range registrations {
-		s.announce(ref(reservation, r))
-		require.NoError(s, s.c.Report(s.ctx(), []provisioner.Event{event(reservation, r, provisioner.EventStarting)}))
-		require.NoError(s, s.c.Report(s.ctx(), []provisioner.Event{event(reservation, r, provisioner.EventRunning)}))
+		s.announce(r)
+		require.NoError(s, s.c.Report(s.ctx(), []provisioner.Event{s.event(r, provisioner.EventStarting)}))
+		require.NoError(s, s.c.Report(s.ctx(), []provisioner.Event{s.event(r, provisioner.EventRunning)}))
 	}
 	return registrations
 }
 
-func (s *suite) announce(runner provisioner.Ref) {
+func (s *suite) announce(r provisioner.Registration) {
 	s.Helper()
 	if a, ok := s.c.(provisioner.Announcer); ok {
-		require.NoError(s, a.Announce(s.ctx(), runner), "announce")
+		require.NoError(s, a.Announce(s.ctx(), s.ref(r)), "announce")
 	}
 }
 
 // ref names a runner with the labels that the loop would have given it.
-func ref(reservation string, r provisioner.Registration) provisioner.Ref {
+func (s *suite) ref(r provisioner.Registration) provisioner.Ref {
+	request, ok := s.minted[r.Runner]
+	if !ok {
+		request = provisioner.MintRequest{Template: "small", Labels: small}
+	}
 	labels := map[string]string{
-		provisioner.LabelTemplate: "small",
-		provisioner.LabelLabels:   strings.Join(small, ","),
+		provisioner.LabelTemplate: request.Template,
+		provisioner.LabelLabels:   strings.Join(request.Labels, ","),
 	}
-	if reservation != "" {
-		labels[provisioner.LabelReservation] = reservation
+	if request.Reservation != "" {
+		labels[provisioner.LabelReservation] = request.Reservation
 	}
-	for k, v := range r.Labels {
-		labels[k] = v
-	}
+	maps.Copy(labels, r.Labels)
 	return provisioner.Ref{ID: r.Runner, Labels: labels}
 }
 
-func refs(reservation string, registrations []provisioner.Registration) []provisioner.Ref {
+func (s *suite) refs(registrations ...provisioner.Registration) []provisioner.Ref {
 	var all []provisioner.Ref
 	for _, r := range registrations {
-		all = append(all, ref(reservation, r))
+		all = append(all, s.ref(r))
 	}
 	return all
 }
 
-func event(reservation string, r provisioner.Registration, state provisioner.EventState) provisioner.Event {
-	runner := ref(reservation, r)
+func (s *suite) event(r provisioner.Registration, state provisioner.EventState) provisioner.Event {
+	runner := s.ref(r)
 	return provisioner.Event{Runner: runner.ID, Labels: runner.Labels, State: state, At: time.Now()}
 }
 

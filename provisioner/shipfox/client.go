@@ -2,6 +2,7 @@ package shipfox
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -20,7 +21,7 @@ type client struct {
 	token tokens.Token
 
 	mu    sync.Mutex
-	quiet map[string]quiet // by route: until when the service wants to be left alone
+	quiet map[string]quiet // by call.name: until when the service wants to be left alone
 }
 
 type quiet struct {
@@ -31,10 +32,15 @@ type quiet struct {
 // call is one request.
 type call struct {
 	method, path string
+	route        string // the path's pattern, where it holds an id; default path
 	body, answer any
 	header       map[string]string
 	limit        time.Duration
 }
+
+// name is what errors call it, and what rests when the service asks for it: an id
+// has no part in that.
+func (k call) name() string { return k.method + " " + cmp.Or(k.route, k.path) }
 
 // reply is what an answer says beside its body.
 type reply struct {
@@ -45,8 +51,8 @@ type reply struct {
 // do makes the request once. A route that was answered with Retry-After is left
 // alone until then: the same error is returned without asking.
 func (c *client) do(ctx context.Context, k call) (reply, error) {
-	route := k.method + " " + k.path
-	if err := c.rest(route); err != nil {
+	route := k.name()
+	if _, err := c.rest(route); err != nil {
 		return reply{}, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, k.limit)
@@ -65,7 +71,7 @@ func (c *client) do(ctx context.Context, k call) (reply, error) {
 		return reply{}, fmt.Errorf("shipfox: %s: read the answer: %w", route, err)
 	}
 	if res.StatusCode < 200 || res.StatusCode > 299 {
-		return reply{}, c.refused(route, res, body)
+		return reply{}, c.refused(k, res, body)
 	}
 	if err := json.Unmarshal(body, k.answer); err != nil {
 		return reply{}, fmt.Errorf("shipfox: %s: the answer is not what the API promises: %w", route, err)
@@ -98,7 +104,7 @@ func (c *client) request(ctx context.Context, k call) (*http.Request, error) {
 	return req, nil
 }
 
-func (c *client) refused(route string, res *http.Response, body []byte) error {
+func (c *client) refused(k call, res *http.Response, body []byte) error {
 	var envelope struct {
 		Code    string          `json:"code"`
 		Message string          `json:"message"`
@@ -106,29 +112,40 @@ func (c *client) refused(route string, res *http.Response, body []byte) error {
 	}
 	_ = json.Unmarshal(body, &envelope)
 	e := &APIError{
-		Route: route, Status: res.StatusCode, Code: envelope.Code, Message: tokens.Redact(envelope.Message),
+		Route: k.name(), Status: res.StatusCode, Code: envelope.Code, Message: tokens.Redact(envelope.Message),
 		RetryAfter: retryAfter(res.Header, envelope.Details), details: envelope.Details,
 	}
-	if e.RetryAfter > 0 && (e.Status == http.StatusTooManyRequests || e.Status == http.StatusServiceUnavailable) {
-		c.mu.Lock()
-		c.quiet[route] = quiet{time.Now().Add(e.RetryAfter), e}
-		c.mu.Unlock()
+	if e.redirects() {
+		e.Message = tokens.Redact(pointsTo(res, k.path))
+	}
+	if e.RetryAfter > 0 && e.untaken() {
+		c.leaveAlone(e)
 	}
 	return e
 }
 
-func (c *client) rest(route string) error {
+func (c *client) leaveAlone(e *APIError) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if until := time.Now().Add(e.RetryAfter); until.After(c.quiet[e.Route].until) {
+		c.quiet[e.Route] = quiet{until, e}
+	}
+}
+
+// rest is for how long the service still wants to be left alone on a route, and
+// the answer that said so; without an error it may be asked.
+func (c *client) rest(route string) (time.Duration, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	q, ok := c.quiet[route]
 	if !ok {
-		return nil
+		return 0, nil
 	}
-	if time.Now().Before(q.until) {
-		return q.err
+	if left := time.Until(q.until); left > 0 {
+		return left, q.err
 	}
 	delete(c.quiet, route)
-	return nil
+	return 0, nil
 }
 
 // get asks up to three times: a GET changes nothing.
@@ -138,11 +155,7 @@ func (c *client) get(ctx context.Context, path string, answer any) (err error) {
 		if e := asAPI(err); err == nil || i == 2 || e != nil && e.Status < 500 && !hasStatus(err, 408, 413, 429) {
 			return err
 		}
-		timer := time.NewTimer(pause)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		if sleep(ctx, pause) != nil {
 			return err
 		}
 	}

@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
-	"strings"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -37,7 +35,7 @@ const (
 
 // Config is what a ControlPlane is made from.
 type Config struct {
-	// URL is the API's base; a path prefix is kept. Default
+	// URL is the API's base, as CheckURL wants it; a path prefix is kept. Default
 	// https://api.shipfox.io.
 	URL string
 	// RunnerURL is the base that runners are given; default URL.
@@ -54,7 +52,7 @@ type Config struct {
 	// MaxLifetime is how long a runner may live, as it is told; default 1 h.
 	MaxLifetime time.Duration
 	// Client makes the requests; default a client of its own, without a time
-	// limit: each call sets its own.
+	// limit: each call sets its own. Redirects are never followed.
 	Client *http.Client
 	// Logger; nil discards.
 	Logger hclog.Logger
@@ -85,6 +83,9 @@ func (c Config) withDefaults() Config {
 		transport.MaxIdleConnsPerHost = 32 // runners are announced side by side
 		c.Client = &http.Client{Transport: transport}
 	}
+	own := *c.Client
+	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	c.Client = &own
 	if c.Logger == nil {
 		c.Logger = hclog.NewNullLogger()
 	}
@@ -94,8 +95,8 @@ func (c Config) withDefaults() Config {
 func (c Config) validate() error {
 	var errs []error
 	for name, text := range map[string]string{"URL": c.URL, "RunnerURL": c.RunnerURL} {
-		if u, err := url.Parse(text); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-			errs = append(errs, fmt.Errorf("shipfox: %s is %q: an http or https address is needed", name, text))
+		if err := CheckURL(text); err != nil {
+			errs = append(errs, fmt.Errorf("shipfox: %s %w", name, err))
 		}
 	}
 	if c.Token.Kind() != tokens.Provisioner {
@@ -106,6 +107,3 @@ func (c Config) validate() error {
 	}
 	return errors.Join(errs...)
 }
-
-// base is the URL that routes are appended to, without a slash at the end.
-func base(text string) string { return strings.TrimRight(text, "/") }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"strconv"
 	"time"
@@ -11,7 +12,8 @@ import (
 	"github.com/slipway-ci/slipway/provisioner"
 )
 
-// ErrTooManyTemplates: this generation takes fewer templates than there are.
+// ErrTooManyTemplates: this generation takes fewer templates than there are, or not so
+// many in one poll with all their labels.
 var ErrTooManyTemplates = errors.New("shipfox: too many templates for this generation of the API")
 
 // ErrNotAsked: a question was not put, because the answer could do harm.
@@ -19,13 +21,14 @@ var ErrNotAsked = errors.New("shipfox: not asked")
 
 // APIError is an answer of the service that is not a 2xx, in its own words.
 type APIError struct {
-	// Route is the method and path.
+	// Route is the method and path; an id in it is told as {its name}.
 	Route string
 	// Status is the HTTP status.
 	Status int
 	// Code and Message are the service's; Code may be empty for a proxy's answer.
 	Code, Message string
-	// RetryAfter is how long the service wants to be left alone; 0: it does not say.
+	// RetryAfter is how long the service wants to be left alone, in whole seconds and
+	// at most 10 min; 0: it does not say.
 	RetryAfter time.Duration
 
 	details json.RawMessage
@@ -33,7 +36,10 @@ type APIError struct {
 
 // Error is the route, the status and the service's words.
 func (e *APIError) Error() string {
-	text := fmt.Sprintf("shipfox: %s: %d %s", e.Route, e.Status, e.Code)
+	text := fmt.Sprintf("shipfox: %s: %d", e.Route, e.Status)
+	if e.Code != "" {
+		text += " " + e.Code
+	}
 	if e.Message != "" {
 		text += ": " + e.Message
 	}
@@ -49,8 +55,18 @@ func (e *APIError) Unwrap() error {
 }
 
 // definite says whether the service has decided: a 4xx that is not about its load.
+// What is no answer, nil, is none of this and the next two.
 func (e *APIError) definite() bool {
-	return e.Status >= 400 && e.Status < 500 && e.Status != http.StatusTooManyRequests && e.Status != http.StatusRequestTimeout
+	return e != nil && e.Status >= 400 && e.Status < 500 && e.Status != http.StatusTooManyRequests && e.Status != http.StatusRequestTimeout
+}
+
+// redirects says whether the answer points elsewhere: nothing was asked there.
+func (e *APIError) redirects() bool { return e != nil && e.Status >= 300 && e.Status < 400 }
+
+// untaken says whether the service refused to look at the request for now: then it
+// did nothing. A 503 of which it does not say when it ends may be anything's.
+func (e *APIError) untaken() bool {
+	return e != nil && (e.Status == http.StatusTooManyRequests || e.Status == http.StatusServiceUnavailable && e.RetryAfter > 0)
 }
 
 func asAPI(err error) *APIError {
@@ -78,19 +94,29 @@ func noRoute(err error) bool {
 	return e != nil && e.Status == http.StatusNotFound && e.Code == "not-found"
 }
 
+// maxRest bounds what is obeyed of a Retry-After: one that is wrong must not stop a
+// provisioner until somebody looks.
+const maxRest = 10 * time.Minute
+
 // retryAfter reads the header (RFC 9110, section 10.2.3), or the body's details,
-// which the service sends beside it. A date is taken against the answer's own.
+// which the service sends beside it. A date is taken against the answer's own. What
+// is neither a number above 0 nor such a date is none.
 func retryAfter(h http.Header, details json.RawMessage) time.Duration {
-	if seconds, err := strconv.Atoi(h.Get("Retry-After")); err == nil && seconds > 0 {
-		return time.Duration(seconds) * time.Second
+	text := h.Get("Retry-After")
+	if seconds, err := strconv.ParseUint(text, 10, 64); seconds > 0 && (err == nil || errors.Is(err, strconv.ErrRange)) {
+		return bounded(float64(seconds))
 	}
-	until, err := http.ParseTime(h.Get("Retry-After"))
+	until, err := http.ParseTime(text)
 	if date, unknown := http.ParseTime(h.Get("Date")); err == nil && unknown == nil && until.After(date) {
-		return until.Sub(date)
+		return bounded(until.Sub(date).Seconds())
 	}
 	var d struct {
-		Seconds int `json:"retry_after_seconds"`
+		Seconds float64 `json:"retry_after_seconds"`
 	}
 	_ = json.Unmarshal(details, &d)
-	return time.Duration(d.Seconds) * time.Second
+	return bounded(d.Seconds)
+}
+
+func bounded(seconds float64) time.Duration {
+	return time.Duration(math.Ceil(min(max(seconds, 0), maxRest.Seconds()))) * time.Second
 }

@@ -83,6 +83,36 @@ func TestWhoRegistersAtTheLastMomentIsKept(t *testing.T) {
 	}
 }
 
+// Who registers while the fence can't be finished is told of as stopping that once: the
+// service has lifted that, and nothing would lift it a second time.
+func TestWhoRegisteredMeanwhileIsNotStoppedAgain(t *testing.T) {
+	for _, g := range []shipfox.Generation{shipfox.Head, shipfox.Ert, shipfox.Pr} {
+		s, c := newStub(t, g)
+		id, reconcile, report := idOf(g)
+		runner := ref("r1", "i1", "v1")
+		s.reply[attachRoute] = answer(200, `{"attached":true}`)
+		require.NoError(t, c.Announce(t.Context(), runner))
+		stopped := func() int { return strings.Count(strings.Join(s.to(report), ""), `"stopping"`) }
+		s.reply[reconcile] = func(w http.ResponseWriter, body string) {
+			if stopped() > 0 {
+				answer(500, `{"code":"server-error"}`)(w, body)
+				return
+			}
+			answer(200, rows(id, `r1 null null`))(w, body)
+		}
+		_, err := c.Retire(t.Context(), []provisioner.Ref{runner})
+		require.Error(t, err)
+		require.Equal(t, 1, stopped())
+		s.reply[reconcile] = answer(200, rows(id, `r1 "running" "session"`))
+		for range 3 {
+			retired, err := c.Retire(t.Context(), []provisioner.Ref{runner})
+			require.NoError(t, err)
+			require.Empty(t, retired)
+		}
+		require.Equal(t, 1, stopped())
+	}
+}
+
 // Of one that the service neither shows nor was told of nothing is concluded, and no
 // row is made of it.
 func TestStrangersOfOlderGenerations(t *testing.T) {

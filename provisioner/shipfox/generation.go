@@ -2,8 +2,12 @@ package shipfox
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
+	"time"
+
+	"github.com/slipway-ci/slipway/template"
 )
 
 // Generation is one form of the API.
@@ -19,6 +23,7 @@ const (
 // names are what a generation calls things.
 type names struct {
 	report, reconcile  string // routes
+	announce           string // the route that tells of a runner before its launch
 	id, ids            string // a runner's id, and the list of them in a mint
 	observed           string // the list of ids in a reconcile
 	maxTemplates       int
@@ -27,16 +32,16 @@ type names struct {
 
 var generations = map[Generation]names{
 	Head: {
-		report: "/provisioners/runner-instances/report", reconcile: "/provisioners/runner-instances/reconcile",
+		report: "/provisioners/runner-instances/report", reconcile: "/provisioners/runner-instances/reconcile", announce: routeAttach,
 		id: "provider_runner_id", ids: "runner_instances", observed: "observed_provider_runner_ids", maxTemplates: maxTemplatesHead,
 	},
 	Ert: {
-		report: "/provisioners/runner-instances/report", reconcile: "/provisioners/runner-instances/reconcile",
+		report: "/provisioners/runner-instances/report", reconcile: "/provisioners/runner-instances/reconcile", announce: "/provisioners/runner-instances/report",
 		id: "provider_runner_id", ids: "runner_instances", observed: "observed_provider_runner_ids", maxTemplates: maxTemplatesOld,
 		takesReservationID: true,
 	},
 	Pr: {
-		report: "/provisioners/provisioned-runners/report", reconcile: "/provisioners/provisioned-runners/reconcile",
+		report: "/provisioners/provisioned-runners/report", reconcile: "/provisioners/provisioned-runners/reconcile", announce: "/provisioners/provisioned-runners/report",
 		id: "provisioned_runner_id", ids: "provisioned_runners", observed: "observed_provisioned_runner_ids", maxTemplates: maxTemplatesOld,
 		takesReservationID: true,
 	},
@@ -46,6 +51,7 @@ const (
 	routeMe     = "/provisioners/me"
 	routePoll   = "/provisioners/demand/poll"
 	routeBatch  = "/provisioners/runner-instances/batch"
+	routeAttach = "/provisioners/runner-instances/{runner_instance_id}/provider-runner"
 	routeAssign = "/provisioners/runner-instances/assignments"
 	routeTokens = "/provisioners/runner-registration-tokens/batch"
 )
@@ -102,15 +108,23 @@ func (c *ControlPlane) detect(ctx context.Context) (Generation, error) {
 	}
 }
 
-// CheckTemplates says whether this generation takes so many templates. The
-// error is ErrTooManyTemplates.
-func (c *ControlPlane) CheckTemplates(ctx context.Context, n int) error {
+// CheckTemplates says whether this generation takes these templates. The error is
+// ErrTooManyTemplates.
+func (c *ControlPlane) CheckTemplates(ctx context.Context, templates []template.Template) error {
 	g, err := c.Generation(ctx)
 	if err != nil {
 		return err
 	}
-	if most := generations[g].maxTemplates; n > most {
+	if n, most := len(templates), generations[g].maxTemplates; n > most {
 		return fmt.Errorf("%w: %d, and %s takes at most %d", ErrTooManyTemplates, n, g, most)
 	}
-	return nil
+	largest := pollRequest{Wait: seconds(time.Hour), TTL: seconds(time.Hour), Max: maxReservations}
+	for _, t := range templates {
+		largest.Templates = append(largest.Templates, pollSlot{t.Key, t.Labels, t.MaxConcurrency, t.MaxConcurrency, t.MaxConcurrency})
+	}
+	text, err := json.Marshal(largest)
+	if err == nil && len(text) > maxBody {
+		err = fmt.Errorf("%w: with their keys and labels a poll of %d has %d bytes, and the service takes at most %d", ErrTooManyTemplates, len(templates), len(text), maxBody)
+	}
+	return err
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/slipway-ci/slipway/hub/store"
 	"github.com/slipway-ci/slipway/internal/standalone/foxtest"
 	"github.com/slipway-ci/slipway/provisioner"
 	"github.com/slipway-ci/slipway/provisioner/controlplanetest"
@@ -32,6 +33,7 @@ var (
 	_ controlplanetest.Impostor  = (*hubHarness)(nil)
 	_ controlplanetest.Starter   = (*hubHarness)(nil)
 	_ controlplanetest.Canceller = (*hubHarness)(nil)
+	_ controlplanetest.Ager      = (*hubHarness)(nil)
 )
 
 func (h *hubHarness) open(t *testing.T, token tokens.Token) *shipfox.ControlPlane {
@@ -59,6 +61,16 @@ func (h *hubHarness) Start(t *testing.T, registration provisioner.Registration) 
 	r, err := foxtest.Introduce(t.Context(), registration.Env)
 	require.NoError(t, err)
 	return hubRunner{r}
+}
+
+func (h *hubHarness) Age(t *testing.T, d time.Duration) {
+	require.NoError(t, h.Hub.Queue().Store().Write(t.Context(), func(tx *store.Tx) error {
+		if _, err := tx.Exec(`UPDATE reservations SET expires_at = expires_at - ?`, d.Milliseconds()); err != nil {
+			return err
+		}
+		_, err := tx.Exec(`UPDATE jobs SET reserved_until = reserved_until - ?`, d.Milliseconds())
+		return err
+	}))
 }
 
 type hubRunner struct{ *foxtest.Runner }

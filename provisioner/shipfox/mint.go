@@ -16,7 +16,8 @@ import (
 
 // Mint makes registrations, in batches. A reservation that is gone, or used up,
 // is no error: what it could not cover is missing in the answer. A lost answer
-// leaves at most credentials that expire.
+// leaves at most credentials that expire. While the service does not want to be told
+// of runners nothing is minted: they could not be launched.
 func (c *ControlPlane) Mint(ctx context.Context, requests []provisioner.MintRequest) ([]provisioner.Registration, error) {
 	g, err := c.Generation(ctx)
 	if err != nil {
@@ -24,6 +25,9 @@ func (c *ControlPlane) Mint(ctx context.Context, requests []provisioner.MintRequ
 	}
 	if g != Head && slices.ContainsFunc(requests, func(r provisioner.MintRequest) bool { return r.Reservation == "" }) {
 		return nil, fmt.Errorf("shipfox: warm runners in generation %s: %w", g, errors.ErrUnsupported)
+	}
+	if _, err := c.client.rest("POST " + generations[g].announce); err != nil {
+		return nil, fmt.Errorf("%w: nothing is minted while runners can't be announced", err)
 	}
 	var minted []provisioner.Registration
 	for batch := range slices.Chunk(requests, c.config.BatchSize) {

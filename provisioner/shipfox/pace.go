@@ -30,7 +30,11 @@ func (p *pace) wait(ctx context.Context) error {
 	if pause <= 0 {
 		return nil
 	}
-	timer := time.NewTimer(pause)
+	return sleep(ctx, pause)
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:

@@ -75,12 +75,17 @@ func (c *ControlPlane) Poll(ctx context.Context, ad provisioner.Advertisement) (
 }
 
 // demand puts the answer into the loop's words. A life is a duration: both of
-// the times that make it are the service's own.
-func (a pollAnswer) demand(date time.Time, otherwise time.Duration) provisioner.Demand {
+// the times that make it are the service's own. It is never longer than longest,
+// if that is known: a date in whole seconds makes it look up to one longer than it is.
+func (a pollAnswer) demand(date time.Time, longest time.Duration) provisioner.Demand {
 	var d provisioner.Demand
 	for _, r := range a.Reservations {
+		lifetime := life(date, r.Expires, longest)
+		if longest > 0 {
+			lifetime = min(lifetime, longest)
+		}
 		d.Grants = append(d.Grants, provisioner.Grant{
-			Reservation: r.ID, Labels: r.Labels, Count: r.Count, Workspace: r.Workspace, Lifetime: life(date, r.Expires, otherwise),
+			Reservation: r.ID, Labels: r.Labels, Count: r.Count, Workspace: r.Workspace, Lifetime: lifetime,
 		})
 	}
 	for _, s := range a.Stats {

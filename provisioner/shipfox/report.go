@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
-	"unicode/utf8"
+	"unicode/utf16"
 
 	"github.com/slipway-ci/slipway/provisioner"
 )
@@ -170,10 +170,18 @@ func word(reason string) string {
 	return reason
 }
 
-// cut bounds a reason to 500 characters.
+// cut bounds a reason to 500 characters as the service counts them, which is written
+// in JavaScript: in units of UTF-16.
 func cut(reason string) string {
-	if utf8.RuneCountInString(reason) <= maxReason {
+	units, fits := 0, 0
+	for at, r := range reason {
+		if units < maxReason { // what is before it leaves room for the mark
+			fits = at
+		}
+		units += len(utf16.AppendRune(nil, r))
+	}
+	if units <= maxReason {
 		return reason
 	}
-	return string([]rune(reason)[:maxReason-1]) + "…"
+	return reason[:fits] + "…"
 }

@@ -24,21 +24,16 @@ func (c *ControlPlane) Retire(ctx context.Context, runners []provisioner.Ref) (r
 	if err != nil {
 		return nil, err
 	}
-	if g != Head {
-		if runners, err = c.known(ctx, g, runners); err != nil || len(runners) == 0 {
-			return nil, err
-		}
+	if runners, err = c.unregistered(ctx, g, runners); err != nil || len(runners) == 0 {
+		return nil, err
 	}
 	if err := c.tell(ctx, runners, provisioner.EventStopping); err != nil {
 		return nil, err
 	}
-	rows, err := c.reconcile(ctx, g, c.withObserved(runners))
+	fenced, err := c.unregistered(ctx, g, runners)
 	if err != nil {
 		return nil, err
 	}
-	fenced := slices.DeleteFunc(slices.Clone(runners), func(r provisioner.Ref) bool {
-		return rows[r.ID].shown(g) || c.isRegistered(r.ID)
-	})
 	if g == Head {
 		fenced = slices.DeleteFunc(fenced, func(r provisioner.Ref) bool {
 			return r.Labels[provisioner.LabelReservation] == "" || c.assignments(ctx, []provisioner.Ref{r})[r.ID] != provisioner.No
@@ -56,16 +51,25 @@ func (c *ControlPlane) Retire(ctx context.Context, runners []provisioner.Ref) (r
 	return retired, nil
 }
 
-// known are those that the service shows, or was told of: a report would make a row
-// of any other. At head it shows none that is not assigned.
-func (c *ControlPlane) known(ctx context.Context, g Generation, runners []provisioner.Ref) ([]provisioner.Ref, error) {
+// unregistered are those that a reconcile shows without a session or a job, and that
+// never were otherwise. In the older generations the service must show them, or have
+// been told of them: a report would make a row of any other. At head it shows none that
+// is not assigned.
+func (c *ControlPlane) unregistered(ctx context.Context, g Generation, runners []provisioner.Ref) (out []provisioner.Ref, err error) {
 	rows, err := c.reconcile(ctx, g, c.withObserved(runners))
 	if err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(slices.Clone(runners), func(r provisioner.Ref) bool {
-		return rows[r.ID].State == nil && !c.isTold(r.ID)
-	}), nil
+	for _, r := range runners {
+		row := rows[r.ID]
+		if row.shown(g) {
+			c.setRegistered(r.ID)
+		}
+		if !c.isRegistered(r.ID) && (g == Head || row.State != nil || c.isTold(r.ID)) {
+			out = append(out, r)
+		}
+	}
+	return out, nil
 }
 
 func (c *ControlPlane) tell(ctx context.Context, runners []provisioner.Ref, state provisioner.EventState) error {

@@ -26,6 +26,9 @@ func (f transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err := r.Context().Err(); err != nil {
 		return nil, err
 	}
+	if status == 0 { // the answer is lost
+		return nil, io.ErrUnexpectedEOF
+	}
 	return &http.Response{StatusCode: status, Header: header, Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil
 }
 
@@ -90,6 +93,31 @@ func TestALatePollIsGood(t *testing.T) {
 	})
 }
 
+// The service's times are a date in whole seconds and an end: what they are apart may
+// look up to a second longer than was asked for, and a service may give less.
+func TestAGrantIsNotToldToLiveLongerThanWasAskedFor(t *testing.T) {
+	var expires string
+	answer := func(r *http.Request) (int, string) {
+		r.Context().Value(answered{}).(http.Header).Set("Date", "Fri, 31 Jul 2026 10:00:00 GMT")
+		return 200, `{"stats":[],"reservations":[{"reservation_id":"v1","labels":["linux"],"count":1,"expires_at":"` + expires + `"}]}`
+	}
+	inBubble(t, map[string]func(*http.Request) (int, string){"/poll": answer}, func(t *testing.T, c *shipfox.ControlPlane) {
+		for _, of := range []struct {
+			expires     string
+			asked, told time.Duration
+		}{
+			{"2026-07-31T10:00:02.900Z", 2 * time.Second, 2 * time.Second},
+			{"2026-07-31T10:00:20.500Z", 2 * time.Minute, 20500 * time.Millisecond},
+			{"2026-07-31T10:01:00.500Z", 0, 60500 * time.Millisecond},
+		} {
+			expires = of.expires
+			demand, err := c.Poll(t.Context(), provisioner.Advertisement{MaxReservations: 1, ReservationLifetime: of.asked})
+			require.NoError(t, err)
+			require.Equal(t, of.told, demand.Grants[0].Lifetime, "asked for %v", of.asked)
+		}
+	})
+}
+
 // What a burst has to tell is bundled by the loop while a report waits its turn; one
 // that comes alone goes at once.
 func TestReportsOfABurstAreSpaced(t *testing.T) {
@@ -110,6 +138,42 @@ func TestReportsOfABurstAreSpaced(t *testing.T) {
 		cancel()
 		require.ErrorIs(t, c.Report(ctx, nil), context.Canceled, "who stops is not kept")
 	})
+}
+
+// A header that is wrong stops nobody for longer than ten minutes; what is no time at
+// all is none.
+func TestRetryAfterIsBounded(t *testing.T) {
+	for text, rest := range map[string]time.Duration{
+		"601": 10 * time.Minute, "99999999999999": 10 * time.Minute, "99999999999999999999999999": 10 * time.Minute,
+		"Fri, 31 Dec 9999 23:59:59 GMT": 10 * time.Minute, `{"retry_after_seconds":1e300}`: 10 * time.Minute, `{"retry_after_seconds":0.1}`: time.Second,
+		"599": 599 * time.Second, "0": 0, "-5": 0, "-99999999999999999999999999": 0, "soon": 0, "1.5": 0, "Fri, 31 Dec 1999 23:59:59 GMT": 0, `{"retry_after_seconds":-3}`: 0,
+	} {
+		asked := 0
+		limited := func(r *http.Request) (int, string) {
+			asked++
+			header := r.Context().Value(answered{}).(http.Header)
+			header.Set("Date", "Sat, 01 Jan 2000 00:00:00 GMT")
+			if strings.HasPrefix(text, "{") {
+				return 429, `{"details":` + text + `}`
+			}
+			header.Set("Retry-After", text)
+			return 429, ""
+		}
+		inBubble(t, map[string]func(*http.Request) (int, string){"/poll": limited}, func(t *testing.T, c *shipfox.ControlPlane) {
+			poll := func() int {
+				_, err := c.Poll(t.Context(), provisioner.Advertisement{})
+				require.ErrorContains(t, err, "429")
+				return asked
+			}
+			require.Equal(t, 1, poll())
+			if rest > 0 {
+				time.Sleep(rest - time.Nanosecond)
+				require.Equal(t, 1, poll(), text)
+				time.Sleep(time.Nanosecond)
+			}
+			require.Equal(t, 2, poll(), text)
+		})
+	}
 }
 
 // The service wants to be left alone for as long as it says, on that route; then it

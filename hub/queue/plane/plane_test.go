@@ -35,6 +35,7 @@ var (
 	_ controlplanetest.Starter   = (*harness)(nil)
 	_ controlplanetest.Canceller = (*harness)(nil)
 	_ controlplanetest.Recorder  = (*harness)(nil)
+	_ controlplanetest.Ager      = (*harness)(nil)
 )
 
 func (h *harness) Traits() controlplanetest.Traits {
@@ -62,6 +63,11 @@ func (h *harness) Cancel(t *testing.T, runner string) {
 	require.NotEmpty(t, facts[0].Job)
 	_, err = h.Queue.Cancel(t.Context(), facts[0].Job)
 	require.NoError(t, err)
+}
+
+func (h *harness) Age(_ *testing.T, d time.Duration) {
+	h.Exec(`UPDATE reservations SET expires_at = expires_at - ?`, d.Milliseconds())
+	h.Exec(`UPDATE jobs SET reserved_until = reserved_until - ?`, d.Milliseconds())
 }
 
 func (h *harness) State(_ *testing.T, id string) provisioner.EventState {

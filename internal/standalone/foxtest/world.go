@@ -22,17 +22,22 @@ type World struct {
 	Token tokens.Token
 }
 
-// reservationTTL is short, so that what a lost answer promised is soon free again.
+// reservationTTL is short, so that what a lost answer promised is soon free again. It
+// must be enough from a grant to its runner's start.
 const reservationTTL = 5 * time.Second
 
 // New opens a hub, serves it until the test ends, and makes a token of the
 // generation (head, ert or pr).
-func New(t testing.TB, generation string) *World {
+func New(t testing.TB, generation string, adjust ...func(*hub.Config)) *World {
 	t.Helper()
-	h, err := hub.Open(t.Context(), hub.Config{
+	config := hub.Config{
 		DataDir: storetest.Dir(t), Listen: "127.0.0.1:0", MinFree: 1, MinFreePercent: 0.0001, Reserve: 4096,
 		ReservationTTL: reservationTTL,
-	})
+	}
+	for _, a := range adjust {
+		a(&config)
+	}
+	h, err := hub.Open(t.Context(), config)
 	require.NoError(t, err)
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
