@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -61,6 +62,9 @@ secrets in a backup can't be read. Keep both, in different places.`,
 			if err := command.FromEnv(c, envPrefix); err != nil {
 				return err
 			}
+			if folder := filepath.Dir(args[0]); !isFolder(folder) {
+				return fmt.Errorf("%s can't be written: %s is no folder", args[0], folder)
+			}
 			err := hub.Backup(c.Context(), data, args[0])
 			switch {
 			case errors.Is(err, store.ErrExists):
@@ -76,6 +80,11 @@ secrets in a backup can't be read. Keep both, in different places.`,
 	}
 	dataFlags(c, &data, nil)
 	return c
+}
+
+func isFolder(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
 }
 
 func restoreCommand() *cobra.Command {
