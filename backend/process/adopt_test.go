@@ -53,7 +53,7 @@ func TestRunnerOutlivesTheProcessThatLaunchedIt(t *testing.T) {
 	require.Equal(t, "bye\n", printedBy(t, b, ends))
 	r = until(t, b, runs, backend.Running)
 	require.Equal(t, map[string]string{"template": "small"}, r.Labels)
-	require.Len(t, alive(t, b, runs), 1)
+	runsOnce(t, b, runs)
 	require.ErrorIs(t, b.Launch(within(t), backend.Spec{ID: runs, Command: []string{"true"}}), backend.ErrExists)
 	require.NoError(t, b.Remove(within(t), runs))
 	require.Empty(t, alive(t, b, runs))
@@ -100,7 +100,7 @@ func TestLaunchingProcessKilledAtAnyInstant(t *testing.T) {
 				}
 				until(t, b, id, backend.Running)
 				eventually(t, func() bool { return starts(t, count, id) > 0 }, "runner runs its script")
-				eventually(t, func() bool { return len(alive(t, b, id)) == 1 }, "it runs once")
+				runsOnce(t, b, id)
 			}
 			require.NoError(t, b.Remove(within(t), id))
 			require.LessOrEqual(t, starts(t, count, id), 1, "started twice")
@@ -122,7 +122,9 @@ func TestSupervisorKilledAtAnyInstant(t *testing.T) {
 		go func() { launched <- b.Launch(within(t), spec) }()
 		eventually(t, func() bool { return supervisorOf(b, spec.ID) != 0 }, "supervisor starts")
 		<-time.After(time.Duration(round) * 3 * time.Millisecond / 2)
-		require.NoError(t, syscall.Kill(supervisorOf(b, spec.ID), syscall.SIGKILL))
+		supervisor := supervisorOf(b, spec.ID)
+		require.NotZero(t, supervisor)
+		require.NoError(t, syscall.Kill(supervisor, syscall.SIGKILL))
 		first := <-launched
 		if again := b.Launch(within(t), spec); again == nil {
 			require.Error(t, first)
@@ -211,7 +213,35 @@ func TestLaunchCutOffBeforeTheOrderIsUndone(t *testing.T) {
 	cancel()
 	require.ErrorIs(t, s.order(ctx, o), context.Canceled)
 	require.False(t, s.ordered)
-	b.undo(ctx, spec.ID)
+	require.True(t, b.undo(ctx, spec.ID))
+	require.Equal(t, 0, entries(t, b))
+}
+
+// A launch whose folder went away in the middle has left something that shows when the
+// folder is back.
+func TestLaunchThatCannotBeUndoneIsNotDefinite(t *testing.T) {
+	b := open(t, Config{Dir: filepath.Join(t.TempDir(), "runners")})
+	away := b.config.Dir + ".away"
+	file := filepath.Join(t.TempDir(), "no-program")
+	require.NoError(t, os.WriteFile(file, []byte("\x7fELF no program"), 0o700))
+	spec := backend.Spec{ID: newID(t), Command: []string{file}}
+	o, err := b.orderFor(spec)
+	require.NoError(t, err)
+	launch := func() error {
+		lock, err := b.claim(within(t), spec.ID)
+		require.NoError(t, err)
+		require.NoError(t, b.create(within(t), spec))
+		require.NoError(t, os.Rename(b.config.Dir, away))
+		return b.begin(within(t), lock, o)
+	}
+	err = launch()
+	require.Error(t, err)
+	require.False(t, backend.IsDefinite(err), "%v", err)
+	require.NoError(t, os.Rename(away, b.config.Dir))
+	_, listed := look(t, b, spec.ID)
+	require.True(t, listed)
+	err = b.Launch(within(t), spec)
+	require.ErrorIs(t, err, backend.ErrInvalid, "now it is known")
 	require.Equal(t, 0, entries(t, b))
 }
 

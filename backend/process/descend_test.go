@@ -106,19 +106,29 @@ func TestRunnerIsAskedBeforeItIsKilled(t *testing.T) {
 }
 
 func TestStoppingIsToldUntilTheRunnerHasEnded(t *testing.T) {
-	b := open(t, Config{StopGrace: time.Second})
+	b := open(t, Config{StopGrace: patience})
+	gate := filepath.Join(t.TempDir(), "gate")
+	id := launch(t, b, shell(t, `trap '' TERM; echo ready; until test -e `+gate+`; do sleep 0.01; done`))
+	printed(t, b, id, "ready")
+	ctx, cancel := context.WithCancel(t.Context())
+	removed := make(chan error, 1)
+	go func() { removed <- b.Remove(ctx, id) }()
+	r := until(t, b, id, backend.Stopping)
+	require.True(t, r.State.HoldsSlot())
+	cancel()
+	require.ErrorIs(t, <-removed, context.Canceled)
+	require.NotEmpty(t, alive(t, b, id))
+	require.Equal(t, backend.Stopping, until(t, b, id, backend.Stopping).State)
+	require.NoError(t, os.WriteFile(gate, nil, 0o600))
+	require.Equal(t, 0, *ended(t, b, id).ExitCode)
+}
+
+func TestRunnerThatIgnoresItsEndIsKilledThoughNobodyWaits(t *testing.T) {
+	b := open(t, Config{})
 	id := launch(t, b, shell(t, `trap '' TERM; echo ready; while :; do sleep 0.01; done`))
 	printed(t, b, id, "ready")
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-	defer cancel()
-	require.ErrorIs(t, b.Remove(ctx, id), context.DeadlineExceeded)
-	r, listed := look(t, b, id)
-	require.True(t, listed)
-	require.Equal(t, backend.Stopping, r.State)
-	require.True(t, r.State.HoldsSlot())
-	require.NotEmpty(t, alive(t, b, id))
-	require.Equal(t, 137, *ended(t, b, id).ExitCode, "it has ended though nobody waited")
-	require.NoError(t, b.Remove(within(t), id))
+	require.NoError(t, signalHolder(stateOf(t, b, id).Supervisor, b.folder.lock(id), syscall.SIGTERM)) // as a removal begins
+	require.Equal(t, 137, *ended(t, b, id).ExitCode)
 }
 
 func TestRemoveWakesAStoppedSupervisor(t *testing.T) {
@@ -151,11 +161,11 @@ func TestSweepLeavesTheSameIDOfAnotherOwnerAlone(t *testing.T) {
 	spec := shell(t, "exec sleep 600")
 	launch(t, b, spec)
 	launch(t, other, spec)
-	eventually(t, func() bool { return len(alive(t, other, spec.ID)) == 1 }, "the other runs")
+	runsOnce(t, other, spec.ID)
 	require.NoError(t, signalHolder(stateOf(t, b, spec.ID).Supervisor, b.folder.lock(spec.ID), syscall.SIGKILL))
 	ended(t, b, spec.ID)
 	require.NoError(t, b.Remove(within(t), spec.ID))
-	require.Len(t, alive(t, other, spec.ID), 1)
+	runsOnce(t, other, spec.ID)
 	require.Equal(t, backend.Running, until(t, other, spec.ID, backend.Running).State)
 }
 

@@ -63,6 +63,11 @@ func (b *Backend) launch(ctx context.Context, spec backend.Spec, o order) error 
 		_ = lock.drop()
 		return err
 	}
+	return b.begin(ctx, lock, o)
+}
+
+// begin starts a runner that was made, or takes it back. It has the lock from here on.
+func (b *Backend) begin(ctx context.Context, lock *lockFile, o order) error {
 	s, err := start(lock, o.ID)
 	if err != nil {
 		err = unmade(err)
@@ -73,7 +78,9 @@ func (b *Backend) launch(ctx context.Context, spec backend.Spec, o order) error 
 	if uncertain := !backend.IsDefinite(err) && s != nil && s.ordered; uncertain {
 		return err
 	}
-	b.undo(ctx, spec.ID)
+	if !b.undo(ctx, o.ID) && backend.IsDefinite(err) {
+		return fmt.Errorf("%v: and what was made of it is not removed yet", err) // it may show: not definite
+	}
 	return err
 }
 
@@ -124,9 +131,9 @@ func (b *Backend) create(ctx context.Context, spec backend.Spec) error {
 	}
 	dir, fresh := b.folder.runner(spec.ID), b.folder.fresh(spec.ID)
 	switch old, err := b.folder.read(spec.ID); {
-	case err == nil: // made before, never started
+	case err == nil: // made before, never started: it shows, so nothing about it is definite
 		st.Created = old.Created
-		return asUnmade(st.write(dir))
+		return st.write(dir)
 	case errors.Is(err, errForeign):
 		return invalid("ID", "a file that is not ours has this name")
 	case !errors.Is(err, fs.ErrNotExist):
@@ -159,8 +166,8 @@ func asUnmade(err error) error {
 }
 
 // undo removes what a launch that came to nothing has made, if it can be had
-// soon. What a supervisor holds is left to it.
-func (b *Backend) undo(ctx context.Context, id string) {
+// soon, and says whether it is gone. What a supervisor holds is left to it.
+func (b *Backend) undo(ctx context.Context, id string) bool {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	var lock *lockFile
@@ -169,15 +176,17 @@ func (b *Backend) undo(ctx context.Context, id string) {
 		return err
 	})
 	if err != nil {
-		return
+		return false
 	}
 	if spent, err := lock.spent(); err != nil || spent {
 		lock.release()
-		return
+		return false
 	}
 	if err := b.dismantle(ctx, id, lock); err != nil {
 		b.log.Warn("undo launch", "runner", id, "err", err)
+		return false
 	}
+	return true
 }
 
 // starting is a supervisor that was started and waits for its order.

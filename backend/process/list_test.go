@@ -38,7 +38,7 @@ func wakes(t *testing.T, watch func(context.Context, func()) error) <-chan struc
 }
 
 func TestWatch(t *testing.T) {
-	b := open(t, Config{StopGrace: 500 * time.Millisecond})
+	b := open(t, Config{StopGrace: patience})
 	watches := map[string]func(context.Context, func()) error{
 		"kernel":  b.Watch,
 		"polling": func(ctx context.Context, wake func()) error { return b.poll(ctx, time.Millisecond, wake) },
@@ -67,13 +67,15 @@ func TestWatch(t *testing.T) {
 			require.NoError(t, signalHolder(stateOf(t, b, killed).Supervisor, b.folder.lock(killed), syscall.SIGKILL))
 			sees(killed, backend.Failed)
 
-			stays := launch(t, b, shell(t, "trap '' TERM; echo ready; while :; do sleep 0.01; done"))
+			asked := filepath.Join(t.TempDir(), "asked")
+			stays := launch(t, b, shell(t, `trap '' TERM; echo ready; until test -e `+asked+`; do sleep 0.01; done`))
 			printed(t, b, stays, "ready")
 			sees(stays, backend.Running)
 			removed := make(chan error, 1)
 			ctx := within(t)
 			go func() { removed <- b.Remove(ctx, stays) }()
 			sees(stays, backend.Stopping)
+			require.NoError(t, os.WriteFile(asked, nil, 0o600))
 			require.NoError(t, <-removed)
 		})
 	}

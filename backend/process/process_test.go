@@ -166,6 +166,13 @@ func alive(t *testing.T, b *Backend, id string) []int {
 	return withEnv(t, markerName+"="+marker(b.folder.runner(id)))
 }
 
+// runsOnce waits for exactly one process of the runner: one that is just becoming
+// another program has no environment for a moment, and is not seen.
+func runsOnce(t *testing.T, b *Backend, id string) {
+	t.Helper()
+	eventually(t, func() bool { return len(alive(t, b, id)) == 1 }, "it runs once")
+}
+
 func withEnv(t *testing.T, setting string) []int {
 	t.Helper()
 	table, err := processes()

@@ -125,7 +125,7 @@ func TestRecords(t *testing.T) {
 func TestSlowReader(t *testing.T) {
 	big, err := logs.New(logs.Config{Dir: t.TempDir(), Limit: 64 << 20})
 	require.NoError(t, err)
-	h := newHub(t, func(c *api.Config) { c.Logs, c.WriteTimeout, c.Streams = big, 300*time.Millisecond, 1 })
+	h := newHub(t, func(c *api.Config) { c.Logs, c.WriteTimeout, c.Streams = big, 2*time.Second, 1 })
 	job := h.submit(api.JobSpec{Labels: []string{"a"}, Run: "x"})
 	_, err = big.Append(logs.Key{Job: job.ID, Attempt: 1}, 0, make([]byte, 32<<20)) // more than sockets hold
 	require.NoError(t, err)

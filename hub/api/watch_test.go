@@ -201,7 +201,7 @@ func TestStreamEndsWithItsToken(t *testing.T) {
 	_, err := io.ReadAll(s.body)
 	require.NoError(t, err, "it ends at once, not by the client's patience")
 
-	_, brief, err := w.queue.CreateToken(t.Context(), queue.TokenSpec{Kind: tokens.API, Role: queue.RoleViewer, Lifetime: 300 * time.Millisecond})
+	_, brief, err := w.queue.CreateToken(t.Context(), queue.TokenSpec{Kind: tokens.API, Role: queue.RoleViewer, Lifetime: 2 * time.Second})
 	require.NoError(t, err)
 	s = w.watch("", "Authorization", "Bearer "+brief.Reveal())
 	_, err = io.ReadAll(s.body)
@@ -217,7 +217,7 @@ func TestStreamEndsWithItsToken(t *testing.T) {
 
 // A reader that takes nothing is cut, and costs nothing meanwhile.
 func TestSlowReaderOfEventsIsCut(t *testing.T) {
-	w := newWorld(t, func(c *api.Config) { c.WriteTimeout, c.Streams = 200*time.Millisecond, 1 })
+	w := newWorld(t, func(c *api.Config) { c.WriteTimeout, c.Streams = 2*time.Second, 1 })
 	long := strings.Repeat("x", 900)
 	for range 14 {
 		var list []events.Event

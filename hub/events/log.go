@@ -132,8 +132,7 @@ const flushTimeout = 10 * time.Second
 // flush stores what was told, also when ctx has ended. What can't be stored is
 // lost, and that is logged.
 func (l *Log) flush(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTimeout)
-	defer cancel()
+	ctx = context.WithoutCancel(ctx)
 	l.mu.Lock()
 	told, lost := l.told, l.lost
 	l.told, l.lost = nil, 0
@@ -143,9 +142,11 @@ func (l *Log) flush(ctx context.Context) {
 		told = append(told, Event{At: time.Now(), Kind: "events-lost", Object: "hub", Text: fmt.Sprintf("events that were not stored, since there were too many at once: %d", lost)})
 	}
 	for part := range slices.Chunk(told, batch) {
-		if err := l.Append(ctx, part...); err != nil {
+		brief, cancel := context.WithTimeout(ctx, flushTimeout)
+		if err := l.Append(brief, part...); err != nil {
 			l.cfg.Logger.Error("events lost", "count", len(part), "err", err)
 		}
+		cancel()
 	}
 }
 

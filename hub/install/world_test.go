@@ -14,6 +14,7 @@ import (
 	"regexp"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -24,7 +25,10 @@ import (
 
 var update = flag.Bool("update", false, "write the transcripts in testdata anew")
 
-const hubURL = "https://hub.example/slipway"
+const (
+	hubURL      = "https://hub.example/slipway"
+	systemRoots = "# whom to trust\n"
+)
 
 // tools are what the script may use of a host, besides what is played.
 var tools = []string{"bash", "env", "cat", "chmod", "grep", "install", "ln", "mktemp", "mv", "rm", "rmdir", "sha256sum", "tar", "tr"}
@@ -45,6 +49,7 @@ type world struct {
 	sysbox                  SysboxTable
 	url                     string
 	meanwhile               func() // happens between script and run
+	env                     []string
 }
 
 type trait func(*world)
@@ -78,7 +83,7 @@ func played(t *testing.T, traits ...trait) *world {
 	}
 	require.NoError(t, os.Symlink(filepath.Join(dir, "stub"), filepath.Join(dir, "slipway-agent")))
 	w.play("uname", "id", "sleep", "curl", "apt-get", "apt-cache", "systemctl", "docker")
-	w.put(filepath.Join(w.root, "etc/ssl/certs/ca-certificates.crt"), []byte("# whom to trust\n"), 0o644)
+	w.put(filepath.Join(w.root, "etc/ssl/certs/ca-certificates.crt"), []byte(systemRoots), 0o644)
 	require.NoError(t, os.MkdirAll(filepath.Join(w.root, "run/systemd/system"), 0o755))
 	for name, value := range map[string]string{"system": "Linux", "machine": "x86_64", "uid": "0", "docker-version": "Docker version 27.5.1", "available": "docker.io", "engine": "", "ps": ""} {
 		w.set(name, value)
@@ -121,6 +126,10 @@ func (w *world) release(archs ...string) {
 func (w *world) put(path string, content []byte, mode fs.FileMode) {
 	w.t.Helper()
 	require.NoError(w.t, os.MkdirAll(filepath.Dir(path), 0o755))
+	// A child that another test forks meanwhile would hold the file open for writing,
+	// and such a program can't be executed.
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	require.NoError(w.t, os.WriteFile(path, content, mode))
 	require.NoError(w.t, os.Chmod(path, mode))
 }
@@ -173,6 +182,7 @@ func (w *world) shell(script string, args ...string) int {
 		"PATH=" + w.bin, "BIN=" + w.bin, "STATE=" + w.state, "CALLS=" + filepath.Join(w.state, "calls"), "STUB=" + filepath.Join(w.dir, "stub"),
 		"STUB_AGENT=" + filepath.Join(w.dir, "slipway-agent"), "TMPDIR=" + filepath.Join(w.dir, "tmp"), "HOME=" + w.dir, "LC_ALL=C",
 	}
+	cmd.Env = append(cmd.Env, w.env...)
 	var said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &said, &said
 	hangUp := w.terminal(cmd)

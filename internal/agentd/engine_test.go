@@ -34,6 +34,16 @@ func dockerHub(t *testing.T) *hub {
 	return h
 }
 
+// purgeLater removes what an owner has on an engine, with patience: one that hangs
+// fails the test.
+func purgeLater(t *testing.T, config Config, owners ...string) {
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), patience)
+		defer cancel()
+		require.NoError(t, config.purgeEngine(ctx, io.Discard, owners, true))
+	})
+}
+
 func facts(c *conn) map[string]any {
 	hello, _ := c.hello["hello"].(map[string]any)
 	facts, _ := hello["facts"].(map[string]any)
@@ -47,9 +57,7 @@ func TestAHostWithDocker(t *testing.T) {
 	h := dockerHub(t)
 	data := h.enrolHere(t)
 	config := Config{Data: data, Backend: "docker", DockerHost: enginetest.Host(t)}
-	t.Cleanup(func() {
-		require.NoError(t, config.purgeEngine(context.WithoutCancel(t.Context()), io.Discard, []string{h.owner}, true))
-	})
+	purgeLater(t, config, h.owner)
 	a := start(t, data, ofEngine(config.DockerHost))
 	c := h.session()
 	require.Equal(t, info.ID, c.hello.text("hello", "engine"))
@@ -129,9 +137,7 @@ func TestRunnersAreTheAgentItself(t *testing.T) {
 	require.NoError(t, err, "%s", out)
 	data := h.enrolHere(t)
 	config := Config{Data: data, Backend: "docker", DockerHost: enginetest.Host(t)}
-	t.Cleanup(func() {
-		require.NoError(t, config.purgeEngine(context.WithoutCancel(t.Context()), io.Discard, []string{h.owner}, true))
-	})
+	purgeLater(t, config, h.owner)
 	p := begin(t, program, "", []string{"DOCKER_HOST=" + config.DockerHost}, "run", "--data", data)
 	c := h.session()
 	id := uuid.Must(uuid.NewV7()).String()

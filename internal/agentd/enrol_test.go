@@ -3,7 +3,11 @@ package agentd
 import (
 	"bytes"
 	"encoding/json"
+	"encoding/pem"
+	"io"
+	"log"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -112,6 +116,36 @@ func TestEnrolmentRefused(t *testing.T) {
 		require.ErrorContains(t, err, "--hub")
 		require.NotContains(t, err.Error(), "password")
 	}
+}
+
+// What is wrong with a connection for good is told at once, with what mends it.
+func TestEnrolmentOverTLS(t *testing.T) {
+	h := newHub(t)
+	secure := httptest.NewUnstartedServer(h.server.Config.Handler)
+	secure.Config.ErrorLog = log.New(io.Discard, "", 0) // of those who don't trust it
+	secure.StartTLS()
+	t.Cleanup(secure.Close)
+	authority := filepath.Join(t.TempDir(), "ca.pem")
+	require.NoError(t, os.WriteFile(authority, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: secure.Certificate().Raw}), 0o600))
+	enrol := func(url, file string, out *bytes.Buffer) error {
+		_, err := Enrol(t.Context(), Enrolment{
+			Data: t.TempDir() + "/data", Hub: url, Token: h.once, CAFile: file, Logger: hclog.New(&hclog.LoggerOptions{Output: out}),
+		})
+		return err
+	}
+	for _, c := range []struct{ url, file, want string }{
+		{secure.URL, "", "put that authority's certificate (PEM) into a file and set SLIPWAY_CA_FILE, or --ca-file, to it (x509: "},
+		{strings.Replace(secure.URL, "127.0.0.1", "localhost", 1), authority, "is --hub right, and this machine's clock? (x509: "},
+		{strings.Replace(secure.URL, "https", "http", 1), "", "the hub speaks TLS: --hub must begin with https://"},
+		{strings.Replace(h.url(), "http", "https", 1), "", "the hub speaks plain HTTP: --hub must begin with http://"},
+	} {
+		var out bytes.Buffer
+		err := enrol(c.url, c.file, &out)
+		require.ErrorContains(t, err, c.want)
+		require.NotContains(t, err.Error(), "\n")
+		require.Empty(t, out.String(), "it was tried again")
+	}
+	require.NoError(t, enrol(secure.URL, authority, new(bytes.Buffer)))
 }
 
 func TestReenrolment(t *testing.T) {

@@ -268,6 +268,8 @@ func clearLater(t *testing.T, data string) {
 		}
 		who, err := folder.Identity()
 		require.NoError(t, err)
-		require.NoError(t, Config{Data: data, Backend: "process"}.purgeEngine(context.WithoutCancel(t.Context()), io.Discard, who.Owners(), true))
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), patience)
+		defer cancel()
+		require.NoError(t, Config{Data: data, Backend: "process"}.purgeEngine(ctx, io.Discard, who.Owners(), true))
 	})
 }

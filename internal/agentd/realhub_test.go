@@ -12,11 +12,13 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/hashicorp/go-hclog"
 	"github.com/stretchr/testify/require"
 
 	"github.com/slipway-ci/slipway/backend"
 	"github.com/slipway-ci/slipway/hub/fleet"
 	"github.com/slipway-ci/slipway/hub/hosts"
+	"github.com/slipway-ci/slipway/hub/hosts/enrolapi"
 	"github.com/slipway-ci/slipway/hub/install"
 	"github.com/slipway-ci/slipway/hub/store"
 	"github.com/slipway-ci/slipway/hub/store/storetest"
@@ -62,7 +64,7 @@ func newRealHub(t *testing.T) *realHub {
 		}),
 	})
 	require.NoError(t, err)
-	mux.Handle("/api/v1/agent/enrol", h.hosts.EnrolHandler())
+	mux.Handle(enrolapi.Path, enrolapi.Handler(h.hosts, hclog.NewNullLogger()))
 	mux.Handle(fleet.Path, h.fleet.Handler())
 	mux.Handle("/install/", site)
 	var parts sync.WaitGroup

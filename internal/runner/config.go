@@ -1,7 +1,9 @@
 package runner
 
 import (
+	"errors"
 	"fmt"
+	"math"
 	"net/url"
 	"strconv"
 	"strings"
@@ -62,8 +64,8 @@ func configFrom(env []string) (Config, error) {
 	}
 	c := Config{CAFile: vars[envCA], ProviderKind: vars[envProvider], Env: env}
 	var err error
-	if c.URL, err = url.Parse(vars[envURL]); err != nil || c.URL.Host == "" || c.URL.Scheme != "http" && c.URL.Scheme != "https" {
-		return Config{}, usage(envURL, "an http or https URL is needed")
+	if c.URL, err = baseURL(vars[envURL]); err != nil {
+		return Config{}, err
 	}
 	if c.Token, err = credential(vars); err != nil {
 		return Config{}, err
@@ -114,6 +116,18 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
+// baseURL reads the hub's. What it is may hold a password, so no error repeats it.
+func baseURL(text string) (*url.URL, error) {
+	base, err := url.Parse(text)
+	if err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https" {
+		return nil, usage(envURL, "an http or https URL is needed")
+	}
+	if base.User != nil || strings.ContainsAny(text, "?#") {
+		return nil, usage(envURL, "a URL without user, password, query (?) and fragment (#) is needed")
+	}
+	return base, nil
+}
+
 func credential(vars map[string]string) (tokens.Token, error) {
 	registration, bootstrap := vars[envRegistration], vars[envBootstrap]
 	switch {
@@ -144,6 +158,9 @@ func duration(vars map[string]string, name string, unit time.Duration, least int
 		return 0, nil
 	}
 	n, err := strconv.ParseInt(text, 10, 32)
+	if errors.Is(err, strconv.ErrRange) && n > 0 {
+		return 0, usage(name, fmt.Sprintf("%q is too large: %d to %d is allowed", text, least, math.MaxInt32))
+	}
 	if err != nil || n < least {
 		return 0, usage(name, fmt.Sprintf("%q is no whole number of %d or more", text, least))
 	}

@@ -2,6 +2,7 @@ package runner
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -74,7 +76,8 @@ func TestLeaseEnded(t *testing.T) {
 func TestLeaseNotRenewedInTime(t *testing.T) {
 	t.Parallel()
 	h := newHub(t, with(script("echo $$", "sleep 60"), "lease_ttl_seconds", 1))
-	h.on = answerWith("runners/jobs/4b2e-job/heartbeat", 503, "server-error")
+	refuses := answerWith("runners/jobs/4b2e-job/heartbeat", 503, "server-error")
+	h.on = func(w http.ResponseWriter, r *http.Request) bool { return h.logged() != "" && refuses(w, r) }
 	r := launch(t, h)
 	require.Equal(t, ExitFailed, r.exit(), "%s", r.text())
 	require.Contains(t, r.text(), "not renewed in time")
@@ -87,15 +90,22 @@ func TestResultRefused(t *testing.T) {
 	h := newHub(t, script("true"))
 	h.on = answerWith("api/v1/runner/result", 409, "lease-ended")
 	r := launch(t, h)
-	require.Equal(t, ExitDone, r.exit(), "%s", r.text())
+	require.Equal(t, ExitFailed, r.exit(), "it was run and not reported: %s", r.text())
+	require.Contains(t, r.text(), "slipway-runner: report result succeeded: 409 lease-ended")
 	require.Equal(t, 1, h.count("api/v1/runner/result"), "a 4xx is final")
 }
 
 func TestNewestLeaseIsUsed(t *testing.T) {
 	t.Parallel()
-	h := newHub(t, script("sleep 1.5", "echo late")) // the fake refuses leases older than five renewals
+	renewed := filepath.Join(t.TempDir(), "renewed")
+	h := newHub(t, script("until test -e "+renewed+"; do sleep 0.05; done", "echo late")) // the fake refuses leases older than five renewals
+	h.on = func(http.ResponseWriter, *http.Request) bool {
+		if h.count("runners/jobs/4b2e-job/heartbeat") > 8 {
+			write(t, renewed)
+		}
+		return false
+	}
 	require.Equal(t, "succeeded", launch(t, h).ok(h).Outcome)
-	require.Greater(t, h.lease, 6)
 	require.Equal(t, "late\n", h.logged())
 }
 
@@ -135,6 +145,9 @@ func TestLogNeverTaken(t *testing.T) {
 	require.Positive(t, res.LogBytes, "there was a log, even though nobody has it")
 }
 
+// write makes an empty file that a job waits for.
+func write(t *testing.T, file string) { assert.NoError(t, os.WriteFile(file, nil, 0o600)) }
+
 // The hub takes the log again once the job has gone on without it, and the job says
 // its last word once there is room for it.
 func TestLogTakenAgain(t *testing.T) {
@@ -151,9 +164,7 @@ func TestLogTakenAgain(t *testing.T) {
 			return true
 		}
 		if accepted.Add(1) == 2 { // the runner has seen that the first one was
-			if err := os.WriteFile(taken, nil, 0o600); err != nil {
-				t.Error(err)
-			}
+			write(t, taken)
 		}
 		return false
 	}
@@ -164,12 +175,16 @@ func TestLogTakenAgain(t *testing.T) {
 
 func TestStorageFullAndGap(t *testing.T) {
 	t.Parallel()
-	h := newHub(t, script("echo one", "sleep 0.6", "echo two", "sleep 0.6", "echo three"))
+	sent := filepath.Join(t.TempDir(), "sent")
+	until := func(n int) string { return fmt.Sprintf("until test -e %s%d; do sleep 0.05; done", sent, n) }
+	h := newHub(t, script("echo one", until(1), "echo two", until(2), "echo three")) // each in a request of its own
 	h.on = func(w http.ResponseWriter, r *http.Request) bool {
 		if r.URL.Path != "api/v1/runner/log" {
 			return false
 		}
-		switch h.count(r.URL.Path) {
+		n := h.count(r.URL.Path)
+		write(t, fmt.Sprint(sent, n))
+		switch n {
 		case 1: // dropped: the hub stands a mark in for it
 			body, _ := io.ReadAll(r.Body)
 			h.set(func() { h.log = append(h.log, bytes.Repeat([]byte("-"), len(body))...) })

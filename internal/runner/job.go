@@ -80,21 +80,12 @@ func (r *runner) execute(ctx context.Context, j job, logs *spool) (res result, c
 	if cause := context.Cause(ctx); cause != nil {
 		return resultOf(cause, nil, nil), cause
 	}
-	dir, err := newWorkDir()
-	if err != nil {
-		return resultOf(nil, nil, err), nil
-	}
-	defer func() {
-		if err := dir.remove(); err != nil {
-			r.log.Warn("remove work folder", "err", err)
-		}
-	}()
 	if timeout := seconds(j.Timeout); timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, timeout, errTimedOut)
 		defer cancel()
 	}
-	p, err := start(dir, j, jobEnv(r.Env, j, dir))
+	p, err := start(r.dir, j, jobEnv(r.Env, j, r.dir))
 	if err != nil {
 		return resultOf(nil, nil, err), nil
 	}
@@ -129,7 +120,8 @@ func resultOf(cause error, code *int, err error) result {
 	return res
 }
 
-// report sends the result until it is accepted or refused for good.
+// report sends the result until it is accepted, or refused for good: the lease is
+// over then, and the job another's.
 func (r *runner) report(ctx context.Context, held *lease, res result) error {
 	_, lost := held.next()
 	ctx, cancel := context.WithDeadline(ctx, lost.Add(10*time.Minute))
@@ -137,14 +129,9 @@ func (r *runner) report(ctx context.Context, held *lease, res result) error {
 	err := retry(ctx, r.log, "report result", callTimeout, func(ctx context.Context) error {
 		return r.api.call(ctx, http.MethodPost, "api/v1/runner/result", held.current(), res, nil)
 	})
-	var refused *apiError
-	if errors.As(err, &refused) && refused.final() {
-		r.log.Warn("result refused", "outcome", res.Outcome, "err", err)
-		return nil
+	if err != nil {
+		return fmt.Errorf("report result %s: %w", res.Outcome, err)
 	}
-	if err == nil {
-		r.log.Info("result reported", "outcome", res.Outcome)
-		return nil
-	}
-	return fmt.Errorf("report result: %w", err)
+	r.log.Info("result reported", "outcome", res.Outcome)
+	return nil
 }

@@ -29,8 +29,7 @@ func TestOutcomes(t *testing.T) {
 		"no program":        {map[string]any{"command": []string{"no-such-program"}}, result{"failed", nil, `start job: "no-such-program" is not in PATH`, 0}, ""},
 		"nothing":           {nil, result{"failed", nil, "start job: it has neither run nor command", 0}, ""},
 		"binary":            {script(`printf '\000\377\200no newline'`), result{"succeeded", number(0), "", 13}, "\x00\xff\x80no newline"},
-		"timeout":           {with(script("trap 'echo ending; exit 3' TERM", "sleep 60 & wait"), "timeout_seconds", 0.5), result{"timed-out", number(3), "timeout", 7}, "ending\n"},
-		"ignores TERM":      {with(script("trap '' TERM", "sleep 60"), "timeout_seconds", 0.3), result{"timed-out", number(137), "timeout", 0}, ""},
+		"timeout":           {with(script("trap 'echo ending; exit 3' TERM", "sleep 60 & wait"), "timeout_seconds", 2), result{"timed-out", number(3), "timeout", 7}, "ending\n"},
 		"no stdin":          {script("cat"), result{"succeeded", number(0), "", 0}, ""},
 		"long script":       {script(": "+strings.Repeat("x", 250<<10), "echo done"), result{"succeeded", number(0), "", 5}, "done\n"},
 		"read-only folders": {script("mkdir -p a/b", "chmod 500 a/b a"), result{"succeeded", number(0), "", 0}, ""},
@@ -42,6 +41,12 @@ func TestOutcomes(t *testing.T) {
 			require.Equal(t, c.log, h.logged())
 		})
 	}
+}
+
+func TestAJobThatIgnoresItsEndIsKilled(t *testing.T) {
+	t.Parallel()
+	h, killed := newHub(t, with(script("trap '' TERM", "sleep 60"), "timeout_seconds", 2)), 137
+	require.Equal(t, result{"timed-out", &killed, "timeout", 0}, launch(t, h, "RUNNER_TEST_GRACE=300ms").ok(h))
 }
 
 func TestCancel(t *testing.T) {
@@ -69,7 +74,7 @@ func TestRunnerStopped(t *testing.T) {
 func TestLifetime(t *testing.T) {
 	t.Parallel()
 	h := newHub(t, script("sleep 60"))
-	res := launch(t, h, envLifetime+"=1").ok(h)
+	res := launch(t, h, envLifetime+"=3").ok(h)
 	require.Equal(t, "timed-out", res.Outcome)
 	require.Equal(t, "runner-lifetime", res.Reason)
 }
@@ -80,9 +85,12 @@ func TestNothingStays(t *testing.T) {
 	for name, ending := range map[string]string{"ended": "", "was ended": "sleep 60"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			job := script("sleep 61 & echo $!", "setsid sh -c 'trap \"\" TERM; echo $$; exec sleep 62' & sleep 0.3", "echo up", ending)
-			h := newHub(t, with(job, "timeout_seconds", 1.5))
-			launch(t, h).ok(h)
+			h := newHub(t, script("sleep 61 & echo $!", "setsid sh -c 'trap \"\" TERM; echo $$; : >there; exec sleep 62' &",
+				"until test -e there; do sleep 0.05; done", "echo up", ending))
+			r := launch(t, h)
+			waitLog(t, h, "up\n")
+			h.set(func() { h.cancel = true })
+			r.ok(h)
 			pids := regexp.MustCompile(`\d+`).FindAllString(h.logged(), -1)
 			require.Len(t, pids, 2, "%s", h.logged())
 			for _, pid := range pids {
@@ -108,7 +116,7 @@ func TestOrphansAreReaped(t *testing.T) {
 func TestSecondSignalEndsAtOnce(t *testing.T) {
 	t.Parallel()
 	h := newHub(t, script("trap '' TERM", "echo $$ up", "sleep 60"))
-	r := launch(t, h, "RUNNER_TEST_GRACE=20s")
+	r := launch(t, h)
 	waitLog(t, h, "up\n")
 	require.NoError(t, r.cmd.Process.Signal(syscall.SIGTERM))
 	waitText(t, r, "ending job")

@@ -37,7 +37,7 @@ func TestMain(m *testing.M) {
 // testProgram is Main with short waits, and an eye on what it leaves running.
 func testProgram() int {
 	code := program(nil, os.Environ(), os.Stderr, func(c *Config) {
-		c.grace, c.stall = 300*time.Millisecond, time.Second
+		c.grace, c.stall = 20*time.Second, time.Second
 		if grace, err := time.ParseDuration(os.Getenv("RUNNER_TEST_GRACE")); err == nil {
 			c.grace = grace
 		}

@@ -12,10 +12,12 @@ import (
 const maxRetryAfter = 30 * time.Second
 
 // retry does op until it succeeds, is answered for good, or ctx ends; the error
-// is then op's last. Each try has timeout. Failures of one deed are told once.
+// is then op's last that says more than that. Each try has timeout. Failures of one
+// deed are told once.
 func retry(ctx context.Context, log hclog.Logger, deed string, timeout time.Duration, op func(context.Context) error) error {
 	pause := newPause(200*time.Millisecond, 5*time.Second)
 	failures := 0
+	var last error
 	for {
 		once, cancel := context.WithTimeout(ctx, timeout)
 		err := op(once)
@@ -29,9 +31,12 @@ func retry(ctx context.Context, log hclog.Logger, deed string, timeout time.Dura
 			return nil
 		case errors.As(err, &answer) && answer.final(), errors.Is(err, ErrNotSlipway):
 			return err
+		case ctx.Err() != nil && last != nil:
+			return last
 		case ctx.Err() != nil:
 			return err
 		}
+		last = err
 		if failures++; failures == 1 {
 			log.Warn(deed+": will be tried again", "err", err)
 		}

@@ -15,6 +15,7 @@ type runner struct {
 	Config
 	api *client
 	log hclog.Logger
+	dir workDir // of the job
 }
 
 // Run takes one job, runs it, reports it, and returns nil; nil too when there
@@ -41,7 +42,16 @@ func Run(ctx context.Context, c Config) error {
 	}
 }
 
-func (r *runner) run(ctx context.Context) error {
+func (r *runner) run(ctx context.Context) (err error) {
+	// It comes first: a job must not be claimed that can't be run here.
+	if r.dir, err = newWorkDir(); err != nil {
+		return err
+	}
+	defer func() {
+		if err := r.dir.remove(); err != nil {
+			r.log.Warn("remove work folder", "err", err)
+		}
+	}()
 	if err := r.hello(ctx); err != nil {
 		return r.because(ctx, "hello", err)
 	}

@@ -70,10 +70,10 @@ func TestNoJob(t *testing.T) {
 		}
 		return false
 	}
-	r := launch(t, h, envPoll+"=1200")
+	r := launch(t, h, envPoll+"=2500")
 	require.Equal(t, ExitDone, r.exit(), "%s", r.text())
 	require.Greater(t, h.count("runners/jobs/request"), 1)
-	require.Less(t, h.count("runners/jobs/request"), 6, "polls must be spaced")
+	require.Less(t, h.count("runners/jobs/request"), 11, "polls must be spaced")
 }
 
 func TestRetiredRunnerEnds(t *testing.T) {
@@ -136,6 +136,10 @@ func TestUsage(t *testing.T) {
 	for setting, names := range map[string]string{
 		envURL + "=":                                envURL,
 		envURL + "=hub.example":                     envURL,
+		envURL + "=http://hub.example/?a=b":         envURL + ": a URL without user, password, query (?)",
+		envURL + "=http://hub.example/?":            envURL + ": a URL without",
+		envURL + "=http://hub.example/#part":        envURL + ": a URL without",
+		envURL + "=https://me:hunter2@hub.example/": envURL + ": a URL without",
 		envRegistration + "=":                       envRegistration,
 		envRegistration + "=sf_ert_short":           envRegistration,
 		envBootstrap + "=sf_rbt_x":                  envBootstrap,
@@ -152,6 +156,7 @@ func TestUsage(t *testing.T) {
 			r := launch(t, h, setting)
 			require.Equal(t, ExitUsage, r.exit(), "%s", r.text())
 			require.Contains(t, r.text(), names)
+			require.NotContains(t, r.text(), "hunter2", "a password must not be told")
 			require.Equal(t, 1, strings.Count(r.text(), "\n"), "one line is wanted: %s", r.text())
 		})
 	}
@@ -170,17 +175,33 @@ func TestPollDurationZeroIsTheLifetime(t *testing.T) {
 func TestWhatIsWrongWithASettingIsSaid(t *testing.T) {
 	t.Parallel()
 	for setting, want := range map[string]string{
-		envLabels + "=":    envLabels + ": not set",
-		envLabels + "=a b": envLabels + `: label "a b"`,
-		envPoll + "=-1":    envPoll + `: "-1" is no whole number of 0 or more`,
-		envPoll + "=1.5":   envPoll + `: "1.5" is no whole number of 0 or more`,
-		envLifetime + "=0": envLifetime + `: "0" is no whole number of 1 or more`,
+		envLabels + "=":                       envLabels + ": not set",
+		envLabels + "=a b":                    envLabels + `: label "a b"`,
+		envPoll + "=-1":                       envPoll + `: "-1" is no whole number of 0 or more`,
+		envPoll + "=1.5":                      envPoll + `: "1.5" is no whole number of 0 or more`,
+		envLifetime + "=0":                    envLifetime + `: "0" is no whole number of 1 or more`,
+		envLifetime + "=99999999999999":       envLifetime + `: "99999999999999" is too large: 1 to 2147483647 is allowed`,
+		envPoll + "=2147483648":               envPoll + `: "2147483648" is too large: 0 to 2147483647 is allowed`,
+		envPoll + "=-99999999999999999999999": envPoll + `: "-99999999999999999999999" is no whole number of 0 or more`,
 	} {
 		_, err := configFrom([]string{
 			envURL + "=http://127.0.0.1:1", envLabels + "=linux", envRegistration + "=" + tokens.New(tokens.ManualRegistration).Reveal(), setting,
 		})
 		require.ErrorIs(t, err, ErrUsage)
 		require.ErrorContains(t, err, want)
+	}
+}
+
+// A runner that can't run a job leaves it, and its credential, to one that can.
+func TestNothingIsClaimedWithoutAWorkFolder(t *testing.T) {
+	t.Parallel()
+	for name, tmp := range map[string]string{"none": "/dev/null/tmp", "read-only or full": "/proc"} {
+		h := newHub(t, script("true"))
+		r := launch(t, h, "TMPDIR="+tmp)
+		require.Equal(t, ExitFailed, r.exit(), "%s: %s", name, r.text())
+		require.Contains(t, r.text(), "slipway-runner: make work folder: ")
+		require.Equal(t, 1, strings.Count(r.text(), "\n"), "one line is wanted: %s", r.text())
+		require.Empty(t, h.paths, "the hub is asked for nothing")
 	}
 }
 
@@ -214,9 +235,12 @@ func TestMoreRoots(t *testing.T) {
 	r := launch(t, h, envCA+"="+file)
 	require.Equal(t, "succeeded", r.ok(h).Outcome)
 
-	r = launch(t, h, envPoll+"=500")
-	require.Equal(t, ExitFailed, r.exit(), "an unknown certificate must not be trusted")
-	require.Contains(t, r.text(), "certificate")
+	asked := len(h.paths)
+	r = launch(t, h)
+	waitText(t, r, "certificate")
+	require.NoError(t, r.cmd.Process.Signal(syscall.SIGTERM))
+	r.exit()
+	require.Len(t, h.paths, asked, "an unknown certificate must not be trusted")
 }
 
 // answerWith refuses one route.

@@ -63,6 +63,10 @@ func forNobody(t *testing.T) string {
 	require.NoError(t, err)
 	defer from.Close()
 	file := filepath.Join(dir, "program")
+	// A child that is forked meanwhile would hold the file open for writing, and such
+	// a file can't be executed.
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	to, err := os.OpenFile(file, os.O_CREATE|os.O_WRONLY, 0o755)
 	require.NoError(t, err)
 	_, err = io.Copy(to, from)

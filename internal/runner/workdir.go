@@ -24,7 +24,9 @@ func newWorkDir() (workDir, error) {
 		return workDir{}, fmt.Errorf("make work folder: %w", err)
 	}
 	d := workDir{root, filepath.Join(root, "work"), filepath.Join(root, "tmp"), filepath.Join(root, "script.sh")}
-	if err := errors.Join(os.Mkdir(d.work, 0o755), os.Mkdir(d.tmp, 0o700)); err != nil {
+	// A full disk may have room for folders, but for nothing in them.
+	room := func() error { return os.WriteFile(d.script, []byte("\n"), 0o600) }
+	if err := errors.Join(os.Mkdir(d.work, 0o755), os.Mkdir(d.tmp, 0o700), room()); err != nil {
 		return workDir{}, errors.Join(fmt.Errorf("make work folder: %w", err), d.remove())
 	}
 	return d, nil
