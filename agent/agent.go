@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"sync"
 	"sync/atomic"
@@ -18,6 +19,7 @@ type Agent struct {
 	config   Config
 	log      hclog.Logger
 	endpoint string
+	instance string // by which the hub tells us from another agent with our data
 	mirror   *mirror
 	work     *work
 	facts    facts
@@ -37,7 +39,7 @@ func New(config Config) (*Agent, error) {
 	}
 	endpoint, _ := config.endpoint() // validated
 	return &Agent{
-		config: config, log: config.Logger, endpoint: endpoint,
+		config: config, log: config.Logger, endpoint: endpoint, instance: rand.Text(),
 		mirror: newMirror(), work: newWork(), wake: make(chan struct{}, 1), facts: facts{now: config.Facts},
 	}, nil
 }

@@ -458,3 +458,29 @@ func TestConfig(t *testing.T) {
 	ran.Wait()
 	require.Panics(t, func() { _ = a.Run(ctx) }, "it runs once")
 }
+
+// By its instance a hub tells an agent that comes back from one that was started anew,
+// and two that have one identity. The one that is turned away for that does not hammer.
+func TestAnAgentTellsItsInstance(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		h := newHub(t)
+		out, stop := h.start(memory.New(memory.Config{}))
+		c, first := h.accept()
+		require.NotEmpty(t, first.Hello.Instance)
+		tries, began := 1, time.Now()
+		for ; time.Since(began) < 10*time.Minute; tries++ {
+			c.say(wire.Frame{Type: wire.Bye, Error: wire.FromError(wire.ErrDuplicated)})
+			c.conn.Close()
+			var again wire.Frame
+			c, again = h.accept()
+			require.Equal(t, first.Hello.Instance, again.Hello.Instance, "the same in all hellos")
+		}
+		require.LessOrEqual(t, tries, 21)
+		require.Equal(t, 1, strings.Count(out.String(), "host duplicated"), "a repeat is not logged again")
+		stop()
+
+		h.start(memory.New(memory.Config{}))
+		_, other := h.accept()
+		require.NotEqual(t, first.Hello.Instance, other.Hello.Instance, "another one after a start")
+	})
+}

@@ -35,7 +35,7 @@ func (a *Agent) session(ctx context.Context, token tokens.Token) error {
 	link := wire.NewLink(conn, sendQueue)
 	hangUp := context.AfterFunc(ctx, func() { conn.Close() })
 	terms, err := greet(link, wire.Frame{Type: wire.Hello, Hello: &wire.Greeting{
-		Protocol: wire.Protocol, Agent: a.config.ID, Engine: a.config.Engine, Version: a.config.Version, Facts: host,
+		Protocol: wire.Protocol, Agent: a.config.ID, Engine: a.config.Engine, Instance: a.instance, Version: a.config.Version, Facts: host,
 	}})
 	hangUp()
 	stop := context.AfterFunc(ctx, func() { link.Bye(wire.ErrStopping) })

@@ -10,7 +10,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
-	"github.com/slipway-ci/slipway/hub/hosts"
+	"github.com/slipway-ci/slipway/hub/hosts/form"
 	"github.com/slipway-ci/slipway/hub/install"
 	"github.com/slipway-ci/slipway/tokens"
 )
@@ -188,7 +188,7 @@ func (c Config) validate() error {
 			return bad("RunnerURL", "is %q: an http or https URL without a query is needed", c.RunnerURL)
 		}
 	}
-	if err := hosts.CheckPublicURL(c.PublicURL, c.InsecureHTTP); err != nil {
+	if _, err := form.PublicURL(c.PublicURL, c.InsecureHTTP); err != nil {
 		return bad("PublicURL", "%w", err)
 	}
 	return c.validateLimits(bad)

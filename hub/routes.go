@@ -7,7 +7,7 @@ import (
 	"github.com/slipway-ci/slipway/hub/api"
 	"github.com/slipway-ci/slipway/hub/edge"
 	"github.com/slipway-ci/slipway/hub/fleet"
-	"github.com/slipway-ci/slipway/hub/hosts"
+	"github.com/slipway-ci/slipway/hub/hosts/enrolapi"
 	"github.com/slipway-ci/slipway/hub/install"
 	"github.com/slipway-ci/slipway/hub/queue"
 	"github.com/slipway-ci/slipway/hub/queue/shipfoxapi"
@@ -50,7 +50,7 @@ func (h *Hub) handlers() (all, runners http.Handler, err error) {
 	every.HandleFunc("GET /readyz", h.readyz)
 	every.Handle("GET /metrics", people.Require(queue.RoleViewer, h.metrics.handler(h.log.Named("metrics"))))
 	every.Handle(fleet.Path, people.Adopt(c.fleet.Handler()))
-	every.Handle(hosts.EnrolPath, people.Adopt(c.hosts.EnrolHandler()))
+	every.Handle(enrolapi.Path, people.Adopt(enrolapi.Handler(c.hosts, h.log.Named("hosts"))))
 	every.Handle(install.Prefix, installer)
 	return every, only, nil
 }

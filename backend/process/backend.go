@@ -17,13 +17,14 @@ var (
 )
 
 // Backend runs runners as processes of this machine. It keeps nothing in memory
-// that a second one on the same folder would need.
+// that a second one on the same folder would need to do its work.
 type Backend struct {
 	config Config
 	folder folder
 	log    hclog.Logger
 	hang   time.Duration // hangTime, or less in tests
 
-	mu     sync.Mutex // guards pruned
-	pruned time.Time  // when the folder was last tidied
+	mu     sync.Mutex       // guards what follows
+	pruned time.Time        // when the folder was last tidied
+	known  map[string]state // what the last listing saw, by id
 }

@@ -90,7 +90,11 @@ func liveRunners(root, except string) (int, error) {
 			return 0, err
 		}
 		for _, id := range names {
-			st, err := readState(filepath.Join(root, owner.Name(), id))
+			f := folder{path: filepath.Join(root, owner.Name())}
+			st, err := readState(f.runner(id))
+			if err != nil && f.lives(id) {
+				st, err = f.lost(id, err)
+			}
 			if err == nil && id != except && st.runner().State.HoldsSlot() {
 				live++
 			}

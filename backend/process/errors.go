@@ -13,6 +13,9 @@ var (
 	errBusy = errors.New("in use")
 	// errForeign: not a runner of this owner in our form.
 	errForeign = errors.New("not a runner of this owner")
+	// errDamaged: the state of a runner is none, which was written over perhaps. It
+	// is errForeign, unless the runner's lock says that it was started here.
+	errDamaged = fmt.Errorf("%w: its state can't be read", errForeign)
 )
 
 // unmade is the error of a launch that came to nothing before a process was

@@ -88,7 +88,7 @@ func (b *Backend) begin(ctx context.Context, lock *lockFile, o order) error {
 func (b *Backend) claim(ctx context.Context, id string) (*lockFile, error) {
 	var lock *lockFile
 	err := retry(ctx, func() error {
-		if st, err := b.folder.read(id); err == nil && st.begun() {
+		if st, err := b.look(id); err == nil && st.begun() {
 			return backend.ErrExists
 		}
 		var err error

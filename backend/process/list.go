@@ -12,7 +12,8 @@ import (
 )
 
 // List tells every runner of this owner, see backend.Backend. A runner whose
-// supervisor was killed is ended here, and told as failed.
+// supervisor was killed is ended here, and told as failed. One whose state can't
+// be read while its supervisor lives is Unknown.
 func (b *Backend) List(ctx context.Context) (backend.Listing, error) {
 	children.collect()
 	listing := backend.Listing{Began: time.Now()}
@@ -20,6 +21,7 @@ func (b *Backend) List(ctx context.Context) (backend.Listing, error) {
 	if err != nil {
 		return backend.Listing{}, fmt.Errorf("list runners: %w", err)
 	}
+	seen := map[string]state{}
 	for _, id := range names {
 		if err := ctx.Err(); err != nil {
 			return backend.Listing{}, fmt.Errorf("list runners: %w", err)
@@ -31,8 +33,9 @@ func (b *Backend) List(ctx context.Context) (backend.Listing, error) {
 		if err != nil {
 			return backend.Listing{}, fmt.Errorf("list runners: %s: %w", id, err)
 		}
-		listing.Runners = append(listing.Runners, st.runner())
+		listing.Runners, seen[id] = append(listing.Runners, st.runner()), *st
 	}
+	b.remember(seen)
 	b.prune(ctx)
 	return listing, nil
 }
@@ -40,7 +43,7 @@ func (b *Backend) List(ctx context.Context) (backend.Listing, error) {
 // observe reads the state of the runner id, and makes it true where nobody
 // looks after it.
 func (b *Backend) observe(ctx context.Context, id string) (*state, error) {
-	st, err := b.folder.read(id)
+	st, err := b.look(id)
 	if err != nil || st.Phase == phaseEnded || st.Phase == phaseCreated {
 		return st, err
 	}
@@ -49,13 +52,13 @@ func (b *Backend) observe(ctx context.Context, id string) (*state, error) {
 	}
 	lock, err := tryLock(b.folder.lock(id), false)
 	if errors.Is(err, errBusy) || errors.Is(err, fs.ErrNotExist) {
-		return b.folder.read(id) // who has it knows better
+		return b.look(id) // who has it knows better
 	}
 	if err != nil {
 		return nil, err
 	}
 	defer lock.release()
-	st, err = b.folder.read(id)
+	st, err = b.own(id)
 	if err != nil || st.Phase == phaseEnded || st.Phase == phaseCreated {
 		return st, err
 	}

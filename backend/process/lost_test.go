@@ -2,6 +2,7 @@ package process
 
 import (
 	"os"
+	"path/filepath"
 	"syscall"
 	"testing"
 
@@ -44,6 +45,7 @@ func TestRunnerWhoseStateCannotBeReadIsUnknownWhileItLives(t *testing.T) {
 			require.True(t, listed)
 			require.Equal(t, backend.Unknown, r.State)
 			require.NotZero(t, r.Created)
+			require.ErrorIs(t, again.Launch(within(t), spec), backend.ErrExists)
 
 			require.NoError(t, b.Remove(within(t), spec.ID), "it is asked to end by who knows it")
 			_, listed = look(t, b, spec.ID)
@@ -91,4 +93,18 @@ func TestEndThatWasToldIsRemembered(t *testing.T) {
 	r, listed := look(t, b, id)
 	require.True(t, listed)
 	require.Equal(t, before, r)
+}
+
+func TestSpoiledStateIsWrittenAgainWhenTheRunnerEnds(t *testing.T) {
+	b := open(t, Config{})
+	gate := filepath.Join(t.TempDir(), "gate")
+	spec := shell(t, "until test -e "+gate+"; do sleep 0.01; done; exit 7")
+	spec.Labels = map[string]string{"template": "small"}
+	launch(t, b, spec)
+	damages["garbage"](t, statePath(b.folder.runner(spec.ID)))
+	until(t, b, spec.ID, backend.Unknown)
+	require.NoError(t, os.WriteFile(gate, nil, 0o600))
+	r := ended(t, b, spec.ID)
+	require.Equal(t, 7, *r.ExitCode)
+	require.Equal(t, spec.Labels, r.Labels)
 }

@@ -56,7 +56,7 @@ func (b *Backend) seize(ctx context.Context, id string) (*lockFile, error) {
 		if lock, err = tryLock(path, false); !errors.Is(err, errBusy) {
 			return err
 		}
-		st, readErr := b.folder.read(id)
+		st, readErr := b.look(id)
 		if readErr != nil || st.Boot != bootID() {
 			return err // it is being made
 		}
@@ -113,7 +113,7 @@ func (b *Backend) dismantle(ctx context.Context, id string, lock *lockFile) erro
 		}
 	}()
 	children.bid(lock.path)
-	st, err := b.folder.read(id)
+	st, err := b.own(id)
 	switch {
 	case err == nil:
 		if err := b.endLeft(ctx, id, st); err != nil {

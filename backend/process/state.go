@@ -19,6 +19,8 @@ const (
 	phaseRunning  phase = "running"
 	phaseStopping phase = "stopping"
 	phaseEnded    phase = "ended" // no process of it is left
+
+	phaseLost phase = "" // never stored: what is stored can't be read
 )
 
 const stateVersion = 1
@@ -51,7 +53,7 @@ func (s *state) begun() bool { return s.Phase != phaseCreated && s.Phase != phas
 // runner tells the state in the contract's words.
 func (s *state) runner() backend.Runner {
 	r := backend.Runner{
-		ID: s.ID, Labels: s.Labels, Error: s.Error, ExitCode: s.ExitCode,
+		State: backend.Unknown, ID: s.ID, Labels: s.Labels, Error: s.Error, ExitCode: s.ExitCode,
 		Created: s.Created, Started: s.Started, Finished: s.Finished,
 	}
 	switch s.Phase {
@@ -103,14 +105,17 @@ func readState(dir string) (*state, error) {
 		return nil, err
 	}
 	var s state
-	if err := json.Unmarshal(data, &s); err != nil || s.Version != stateVersion {
+	if json.Unmarshal(data, &s) != nil || s.Version == 0 {
+		return nil, errDamaged
+	}
+	if s.Version != stateVersion {
 		return nil, errForeign
 	}
 	switch s.Phase {
 	case phaseCreated, phaseSpawning, phaseRunning, phaseStopping, phaseEnded:
 		return &s, nil
 	}
-	return nil, errForeign
+	return nil, errDamaged
 }
 
 // write replaces the state in dir. A reader sees the old one or the new one; after

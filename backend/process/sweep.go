@@ -76,8 +76,12 @@ func (b *Backend) bury(ctx context.Context, id string, st *state) error {
 		return err
 	}
 	b.log.Warn("supervisor of runner was dead: ended what was left", "runner", id)
+	text := "the supervisor of this runner was killed, so the runner was too: how it ended is not known"
+	if st.Phase == phaseLost {
+		text = "the state of this runner could not be read: how it ended is not known"
+	}
 	st.Phase = phaseEnded
-	st.end(nil, "the supervisor of this runner was killed, so the runner was too: how it ended is not known")
+	st.end(nil, text)
 	return st.write(b.folder.runner(id))
 }
 

@@ -82,7 +82,7 @@ func (s *Server) runners(ctx context.Context, list ...fleet.PlacedRunner) ([]Run
 	for i, r := range list {
 		items[i] = Runner{
 			ID: r.ID, ScaleSet: r.Labels[provisioner.LabelTemplate], Host: r.Host, HostID: r.HostID, State: string(r.State), Job: jobs[r.ID],
-			ExitCode: r.ExitCode, Error: r.Error, CreatedAt: r.Created, StartedAt: orNull(r.Started), EndedAt: orNull(r.Finished),
+			ExitCode: r.ExitCode, Error: r.Error, CreatedAt: orNull(r.Created), StartedAt: orNull(r.Started), EndedAt: orNull(r.Finished),
 		}
 	}
 	return items, nil

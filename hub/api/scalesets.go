@@ -377,7 +377,7 @@ func (s *Server) explainPlacement(ctx context.Context, in *scaleSetInput) (*verd
 	for _, v := range s.Fleet.Explain(in.Name) {
 		items = append(items, Verdict{
 			Host: v.Name, HostID: v.Host, Eligible: v.Reason == "", Reason: tokens.Redact(v.Reason),
-			LastFailure: tokens.Redact(v.LastFailure), FailedAt: orNull(v.FailedAt),
+			LastFailure: tokens.Redact(v.LastFailure), FailedAt: orNull(v.FailedAt), RetryAt: orNull(v.RetryAt),
 		})
 	}
 	return &verdictList{rest.ListOf(items, "")}, nil

@@ -1,12 +1,14 @@
 package api_test
 
 import (
+	"context"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/slipway-ci/slipway/backend"
 	"github.com/slipway-ci/slipway/hub/api"
 	"github.com/slipway-ci/slipway/hub/fleet"
 	"github.com/slipway-ci/slipway/hub/scalesets"
@@ -104,7 +106,21 @@ type failing struct {
 
 func (f *failing) Explain(string) []fleet.Verdict {
 	canary := tokens.New(tokens.EphemeralRegistration).Reveal()
-	return []fleet.Verdict{{Host: "h1", Name: "a", Room: 1, LastFailure: "no such image " + canary, FailedAt: f.at}, {Host: "h2", Name: "b", Reason: "offline"}}
+	return []fleet.Verdict{{Host: "h1", Name: "a", Room: 1, LastFailure: "no such image " + canary, FailedAt: f.at}, {Host: "h2", Name: "b", Reason: "offline", RetryAt: f.at}}
+}
+
+// Page has a runner of which nobody knows when it was launched.
+func (f *failing) Page(context.Context, fleet.RunnerFilter) ([]fleet.PlacedRunner, bool, error) {
+	return []fleet.PlacedRunner{{Runner: backend.Runner{ID: "r", State: backend.Unknown, Host: "a"}, HostID: "h1"}}, false, nil
+}
+
+func TestTheTimeOfARunnerThatIsNotKnownIsNull(t *testing.T) {
+	w := newWorld(t, func(c *api.Config) { c.Fleet = &failing{Fleet: c.Fleet} })
+	var told struct{ Items []map[string]any }
+	w.into(200, w.do("GET", "runners", nil), &told)
+	require.Len(t, told.Items, 1)
+	require.Contains(t, told.Items[0], "created_at")
+	require.Nil(t, told.Items[0]["created_at"])
 }
 
 // The last failure of a launch is told, with its time, and with no token in it.
@@ -115,7 +131,7 @@ func TestPlacementTellsTheLastFailure(t *testing.T) {
 	var told struct{ Items []api.Verdict }
 	w.into(200, w.do("GET", "scale-sets/s/placement", nil), &told)
 	require.Equal(t, []api.Verdict{
-		{Host: "a", HostID: "h1", Eligible: true, LastFailure: "no such image sf_…", FailedAt: &at}, {Host: "b", HostID: "h2", Reason: "offline"},
+		{Host: "a", HostID: "h1", Eligible: true, LastFailure: "no such image sf_…", FailedAt: &at}, {Host: "b", HostID: "h2", Reason: "offline", RetryAt: &at},
 	}, told.Items)
 	job := w.submit(api.JobSpec{Labels: []string{"a"}, Run: "x"})
 	var why api.Waiting

@@ -12,7 +12,7 @@ type Runner struct {
 	Job       string     `json:"job" doc:"the job of this hub's queue that it runs or ran; empty: none, or not known"`
 	ExitCode  *int       `json:"exit_code" doc:"null where no process ended"`
 	Error     string     `json:"error" doc:"the engine's own words on why it failed"`
-	CreatedAt time.Time  `json:"created_at"`
+	CreatedAt *time.Time `json:"created_at" doc:"null: not known, as of one that an earlier hub launched on a host that is away"`
 	StartedAt *time.Time `json:"started_at"`
 	EndedAt   *time.Time `json:"ended_at"`
 }

@@ -85,7 +85,7 @@ type ScaleSet struct {
 type ScaleSetStatus struct {
 	Condition string     `json:"condition" enum:"ready,full,failing,blocked" doc:"ready: a host can take its next runner; full: when others end; failing: its runners come to nothing; blocked: no host can take one, whatever ends"`
 	Text      string     `json:"text" doc:"one sentence that says what is wrong and what to do; empty with ready"`
-	RetryAt   *time.Time `json:"retry_at" doc:"when its next runner is tried; null: nothing holds that up, or each host has a time of its own"`
+	RetryAt   *time.Time `json:"retry_at" doc:"when its next runner is tried after failures; null: it waits for no pause, or that try is under way"`
 	// Of its newest runners, since the hub began:
 	CrashesInARow int            `json:"crashes_in_a_row" doc:"of its newest runners: how many ended in a row without having come to anything"`
 	EndReasons    map[string]int `json:"end_reasons" nullable:"false" doc:"of the newest ends, at most 50: how many for each reason"`
@@ -144,4 +144,5 @@ type Verdict struct {
 	// LastFailure is told of eligible hosts too.
 	LastFailure string     `json:"last_failure" doc:"how the last launch of it failed there, with the engine's words; empty: none did since one succeeded"`
 	FailedAt    *time.Time `json:"failed_at" doc:"when; null: none did"`
+	RetryAt     *time.Time `json:"retry_at" doc:"when it is tried there again after a failure, or after it said that it has no room; null: it waits for no pause, or that try is under way"`
 }

@@ -104,9 +104,12 @@ func (f *Fleet) see(h *host, id string, seen *wire.Runner) {
 		r.share = told
 		f.saver.Save(id)
 	}
-	kept.Labels = r.labels
+	kept.Labels, kept.Error = r.labels, h.secrets.Cut(kept.Error)
 	if kept.State.Ended() && r.holds() {
 		h.place.Freed()
+	}
+	if kept.State.Ended() && (r.seen == nil || !r.seen.State.Ended()) {
+		f.saver.Save(id)
 	}
 	r.seen, r.stored, r.absent = &kept, false, time.Time{}
 	if r.calls == 0 {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/slipway-ci/slipway/backend"
 	"github.com/slipway-ci/slipway/backend/memory"
 	"github.com/slipway-ci/slipway/hub/fleet"
 	"github.com/slipway-ci/slipway/internal/wire"
@@ -59,5 +60,45 @@ func TestAnAgentSaysWhyItsTokenIsOver(t *testing.T) {
 		w.SendAway("unknown", fleet.ErrRevoked)
 		n.stop()
 		w.SendAway("a", fleet.ErrRevoked)
+	})
+}
+
+// After a restart of the hub an ended runner on a host that is away is told as it
+// ended, takes up no room and is no news when the host is lost; of others it is known
+// since when they are there.
+func TestAnEndOutlivesTheHub(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		config := fleet.Config{Store: fleet.NewMemoryStore(), LostAfter: 10 * time.Minute}
+		w := newWorld(t, config, memory.Config{}, "a")
+		w.startAll()
+		runs, fails := w.launch(), w.launch()
+		w.after(time.Second)
+		require.True(t, w.nodes["a"].engine.Exit(fails, 3))
+		w.after(2 * time.Second)
+		ran, failed := w.shown(runs), w.shown(fails)
+		require.Equal(t, backend.Failed, failed.State)
+		w.nodes["a"].stop()
+		w.after(time.Second)
+		require.Equal(t, failed, w.shown(fails), "what has ended stays so")
+
+		require.NoError(t, config.Store.Save(t.Context(), []fleet.Record{{Runner: "of-old", Host: "a"}}, nil))
+		w.restart(config)
+		require.Equal(t, failed, w.shown(fails))
+		require.Equal(t, ran.Created, w.shown(runs).Created)
+		require.Zero(t, w.shown("of-old").Created, "nobody knows")
+		require.Equal(t, 2, w.host("a").Held, "those that may live")
+		w.after(11 * time.Minute)
+		require.True(t, w.host("a").Lost)
+		require.Equal(t, failed, w.shown(fails))
+		require.Equal(t, fleet.HostLost, w.shown(runs).Error)
+		require.Equal(t, ran.Created, w.shown(runs).Created)
+
+		w.nodes["a"].start()
+		w.after(3 * time.Second)
+		require.Equal(t, failed, w.shown(fails))
+		require.Equal(t, backend.Running, w.shown(runs).State)
+		require.Empty(t, w.shown("of-old"))
+		w.after(time.Minute)
+		require.NoError(t, w.Remove(t.Context(), fails))
 	})
 }

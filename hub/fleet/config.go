@@ -72,8 +72,8 @@ type Config struct {
 	SealKey []byte
 
 	// Credential gives what the registry of the image takes, for a launch of the
-	// template; nil: none. It is asked just before what needs it is sent, and what
-	// it gives is not kept. Default: none for any.
+	// template; nil: none. It is asked just before what needs it is sent. What it gives
+	// is kept in memory alone, to cut it out of what that host says. Default: none for any.
 	Credential func(ctx context.Context, template, image string) (*backend.Credential, error)
 	// Sessions is told what becomes of the sessions, one event after the other and
 	// never under a lock. If it is slower than events come, stats and facts give

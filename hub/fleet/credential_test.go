@@ -2,11 +2,14 @@ package fleet_test
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -78,5 +81,70 @@ func TestCredentialsAreInFramesAlone(t *testing.T) {
 		for _, shown := range []string{string(text), w.log.String(), fmt.Sprintf("%+v %+v %+v", w.list(), w.Hosts(), w.Explain("private"))} {
 			require.NotContains(t, shown, secret)
 		}
+	})
+}
+
+// A registry, an engine or an agent may say what it was sent: it is nowhere in what the
+// hub tells, whoever wrote it.
+func TestACredentialIsCutOutOfWhatComesBack(t *testing.T) {
+	const user, password = "robot", "canary-registry-7b2c-" // each template has its own
+	pair := func(template string) string {
+		return base64.StdEncoding.EncodeToString([]byte(user + ":" + password + template))
+	}
+	says := func(template string) *wire.Error {
+		return &wire.Error{Code: wire.Invalid, Message: "401 for " + pair(template) + " with " + password + template}
+	}
+	bubble(t, func(t *testing.T) {
+		store := fleet.NewMemoryStore()
+		var told []fleet.SessionEvent
+		w := newWorld(t, fleet.Config{Store: store, Sessions: func(e fleet.SessionEvent) { told = append(told, e) },
+			Credential: func(_ context.Context, template, _ string) (*backend.Credential, error) {
+				return &backend.Credential{Registry: "ghcr.io", Username: user, Password: password + template}, nil
+			}}, memory.Config{}, "a")
+		p := w.readyPeer("a")
+		answers := make(chan error, 1)
+		for name, do := range map[string]func() error{
+			"small": func() error { return w.Launch(t.Context(), of("small", func(s *backend.Spec) { s.ID = newID() })) },
+			"other": func() error { return w.Prepare(t.Context(), of("other", func(s *backend.Spec) { s.ID = "" })) },
+		} {
+			go func() { answers <- do() }()
+			f := p.next()
+			require.Equal(t, password+name, f.Spec.Credential.Password)
+			p.sayFrame(wire.Frame{Type: wire.Answer, Epoch: p.epoch, ID: f.ID, Error: says(name)})
+			err := <-answers
+			require.ErrorIs(t, err, backend.ErrInvalid, name)
+			require.ErrorContains(t, err, "401 for [redacted] with [redacted]")
+		}
+		shows := func() {
+			t.Helper()
+			synctest.Wait()
+			records, err := store.Load(t.Context())
+			require.NoError(t, err)
+			text, err := json.Marshal(records)
+			require.NoError(t, err)
+			for _, shown := range []string{string(text), w.log.String(), fmt.Sprintf("%+v %+v %+v %+v", w.list(), w.Hosts(), w.Explain("small"), told)} {
+				require.NotContains(t, shown, password)
+				require.NotContains(t, shown, pair("small"))
+			}
+		}
+		require.Contains(t, w.Explain("small")[0].LastFailure, "401 for [redacted]")
+		shows()
+
+		w.after(10 * time.Second)
+		id := newID()
+		go func() { answers <- w.Launch(t.Context(), of("small", func(s *backend.Spec) { s.ID = id })) }()
+		p.sayFrame(wire.Frame{Type: wire.Answer, Epoch: p.epoch, ID: p.next().ID})
+		require.NoError(t, <-answers)
+		p.sayFrame(wire.Frame{Type: wire.Changes, Epoch: p.epoch, Changes: &wire.Changed{Runners: []wire.Runner{{ID: id, State: backend.Failed, Error: says("small").Message}}}})
+		synctest.Wait()
+		require.Equal(t, "401 for [redacted] with [redacted]", w.shown(id).Error)
+		shows()
+		p.sayFrame(wire.Frame{Type: wire.Blind, Epoch: p.epoch, Error: says("small")})
+		shows()
+		require.Contains(t, w.host("a").Problem, "401 for [redacted]")
+		p.sayFrame(wire.Frame{Type: wire.Bye, Error: says("small")})
+		w.after(time.Second)
+		require.Contains(t, w.log.String(), "the agent ended the session")
+		shows()
 	})
 }

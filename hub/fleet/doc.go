@@ -15,9 +15,10 @@
 // runner takes up, its GPUs by id among it, is in its Record and in a label of the
 // runner (package records): no launch is sent before that is written.
 //
-// Disconnected is not gone. Runners of a host that is away are Unknown and hold
-// their slots; after Config.LostAfter they are told as ended, with the error
+// Disconnected is not gone. Runners of a host that is away are Unknown and hold their
+// slots, but for those that had ended; after Config.LostAfter they are told as ended, with the error
 // "host-lost", and Remove of them fails: whoever takes them for ended must not
 // end them by that should they be alive. On return they are told as they are. A host
-// that was never there is Pending, and is not lost.
+// that was never there is Pending, and is not lost. How a runner is told, package sight
+// says from values; what its host was given is cut out of all that it says (hush).
 package fleet

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/slipway-ci/slipway/backend"
+	"github.com/slipway-ci/slipway/hub/fleet/sight"
 	"github.com/slipway-ci/slipway/internal/wire"
 )
 
@@ -42,7 +43,7 @@ func (replaced) Error() string {
 func (replaced) Is(target error) bool { return target == wire.ErrRotated }
 
 // HostLost is the error of runners whose host has been away for too long.
-const HostLost = "host-lost"
+const HostLost = sight.HostLost
 
 // errNotSent: a request never left the hub.
 var errNotSent = fmt.Errorf("%w: the request did not leave", backend.ErrUnavailable)

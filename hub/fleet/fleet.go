@@ -3,7 +3,6 @@ package fleet
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/slipway-ci/slipway/backend"
 	"github.com/slipway-ci/slipway/hub/fleet/door"
+	"github.com/slipway-ci/slipway/hub/fleet/news"
 	"github.com/slipway-ci/slipway/hub/fleet/placement"
 	"github.com/slipway-ci/slipway/hub/fleet/records"
 	"github.com/slipway-ci/slipway/internal/wire"
@@ -43,10 +43,11 @@ type Fleet struct {
 	all     []*record // the same, and dropped ones
 	sorted  bool      // all is in the order of the ids
 	dropped int       // how many in all are
+	gone    records.Gone[trace]
 	placer  *placement.Placer
 	changed chan struct{} // closed and made anew at every change
 	notes   []note        // for the log, once the lock is given back
-	events  events
+	events  *news.Queue
 	talk    map[string]*talk // by host
 }
 
@@ -59,7 +60,7 @@ func New(config Config) (*Fleet, error) {
 	f := &Fleet{
 		config: config, log: config.Logger, opened: make(chan struct{}),
 		hosts: map[string]*host{}, runners: map[string]*record{}, sorted: true, changed: make(chan struct{}),
-		events: newEvents(), talk: map[string]*talk{}, sealer: config.SealKey,
+		events: news.NewQueue(config.Sessions), talk: map[string]*talk{}, sealer: config.SealKey,
 		placer: placement.New(placement.Config{
 			OvercommitCPU: config.OvercommitCPU, OvercommitMemory: config.OvercommitMemory, IsolatedRuntimes: slices.Clone(config.IsolatedRuntimes),
 			SlowAfter: config.SlowAfter, RetryMin: config.RetryMin, RetryMax: config.RetryMax,
@@ -84,13 +85,13 @@ func (f *Fleet) Run(ctx context.Context) error {
 	}
 	var saver, teller sync.WaitGroup
 	saver.Go(func() { f.saver.Run(ctx) })
-	teller.Go(f.tellSessions)
+	teller.Go(f.events.Run)
 	f.tick(ctx)
 	f.stop()
 	f.door.Wait()
 	f.tasks.Wait()
 	saver.Wait()
-	close(f.events.end)
+	f.events.End()
 	teller.Wait()
 	return nil
 }
@@ -103,9 +104,7 @@ func (f *Fleet) load(ctx context.Context) error {
 	f.mu.Lock()
 	defer f.unlock()
 	for _, r := range records {
-		made := newRecord(r.Runner, f.host(r.Host), maps.Clone(r.Labels), placement.Share{CPU: r.CPU, Memory: r.Memory, GPUs: slices.Clone(r.GPUs)})
-		made.doomed, made.stored = r.Doomed, true
-		f.put(made)
+		f.put(restored(r, f.host(r.Host)))
 	}
 	f.open = true
 	f.door.Open()
@@ -224,6 +223,7 @@ func (f *Fleet) drop(r *record) {
 	}
 	r.touch()
 	if r.known() { // there may be room again
+		f.gone.Add(r.id, r.trace(), time.Now())
 		r.host.place.Freed()
 	}
 	f.saver.Save(r.id)

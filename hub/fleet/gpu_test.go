@@ -77,13 +77,13 @@ func TestAnUndecidedLaunchHasItsGPU(t *testing.T) {
 		}
 		p := w.peer("a", helloGPU)
 		list(p, "")
-		first := newID()
+		first, began := newID(), time.Now()
 		require.Equal(t, []string{"g0"}, launch(p, first).Spec.GPUIDs)
 		p.conn.Close()
 		require.ErrorIs(t, <-answers, fleet.ErrOffline)
 		records, err := config.Store.Load(t.Context())
 		require.NoError(t, err)
-		require.Equal(t, fleet.Record{Runner: first, Host: "a", Labels: map[string]string{"template": "gpu"}, CPU: 1.5, Memory: 7, GPUs: []string{"g0"}}, records[0])
+		require.Equal(t, fleet.Record{Runner: first, Host: "a", Labels: map[string]string{"template": "gpu"}, CPU: 1.5, Memory: 7, GPUs: []string{"g0"}, Created: began.UTC()}, records[0])
 
 		w.restart(config)
 		p = w.peer("a", helloGPU)

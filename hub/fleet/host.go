@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/slipway-ci/slipway/hub/fleet/flight"
+	"github.com/slipway-ci/slipway/hub/fleet/hush"
 	"github.com/slipway-ci/slipway/hub/fleet/placement"
 	"github.com/slipway-ci/slipway/internal/wire"
 )
@@ -27,20 +29,22 @@ type host struct {
 	usageAt                time.Time // zero: it was never told
 	conflict               string    // the other host, or the same id
 	conflictAt             time.Time // when it was last turned away
+	instances              instances
 	foreign                map[string]bool
 	budget                 *wire.Budget // of all its connections
+	secrets                hush.Secrets // that it was given
 
 	runners   map[string]*record
 	place     *placement.Host // how placement sees it, the facts and the load among it; see look
 	counted   bool            // the load is that of now, and doomed is
 	doomed    int
-	preparing map[string]*flight // by kind
+	preparing map[string]*flight.Flight // by kind
 }
 
 func newHost(id string, place *placement.Host, now time.Time) *host {
 	return &host{
 		Host: Host{ID: id}, since: now, runners: map[string]*record{}, place: place,
-		foreign: map[string]bool{}, budget: wire.NewBudget(), preparing: map[string]*flight{},
+		foreign: map[string]bool{}, budget: wire.NewBudget(), preparing: map[string]*flight.Flight{},
 	}
 }
 
@@ -61,6 +65,18 @@ func (h *host) set(to Host) {
 func ownFacts(facts Facts) Facts {
 	facts.Hints, facts.Runtimes, facts.GPUs = maps.Clone(facts.Hints), slices.Clone(facts.Runtimes), slices.Clone(facts.GPUs)
 	return facts
+}
+
+// gives remembers what is sent to it, to cut it out of what comes back.
+func (h *host) gives(c *wire.Credential) {
+	if c != nil {
+		h.secrets.Add(c.Username, c.Password)
+	}
+}
+
+// heard is an error as its agent told it, without what it was given.
+func (h *host) heard(e *wire.Error) error {
+	return (&wire.Error{Code: e.Code, Message: h.secrets.Cut(e.Message)}).Err()
 }
 
 func (h *host) name() string { return cmp.Or(h.Name, h.ID) }

@@ -143,6 +143,7 @@ func (f *Fleet) assignNew(l *launch, now time.Time) (*record, error) {
 		return nil, err
 	}
 	r := newRecord(l.spec.ID, f.hosts[chosen.ID], l.spec.Labels, chosen.Share(l.spec))
+	r.created = now.UTC()
 	f.put(r)
 	return r, nil
 }
@@ -153,7 +154,7 @@ func (f *Fleet) assignAnew(r *record, l *launch, now time.Time) error {
 	if _, obstacle := f.placer.Judge(look, l.ask, now); obstacle != "" {
 		return fmt.Errorf("host %s, where it was sent before, is %s: %w", r.host.name(), obstacle, backend.ErrExhausted)
 	}
-	r.share = look.Share(l.spec)
+	r.share, r.created = look.Share(l.spec), now.UTC()
 	return nil
 }
 
@@ -164,6 +165,7 @@ func (f *Fleet) frame(r *record, l *launch) (wire.Frame, error) {
 		return wire.Frame{}, fmt.Errorf("host %s: %w: it is %s", r.host.name(), errNotSent, placement.NoRuntime)
 	}
 	spec := *l.spec
+	r.host.gives(spec.Credential)
 	spec.Runtime, spec.GPUIDs, spec.Labels = runtime, r.share.GPUs, f.sealer.Seal(r.host.ID, r.id, records.Stamp(spec.Labels, r.share))
 	return wire.Frame{Type: wire.Launch, Spec: &spec}, nil
 }

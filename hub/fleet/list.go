@@ -3,13 +3,13 @@ package fleet
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/slipway-ci/slipway/backend"
 	"github.com/slipway-ci/slipway/hub/fleet/placement"
+	"github.com/slipway-ci/slipway/hub/fleet/sight"
 	"github.com/slipway-ci/slipway/internal/wire"
 )
 
@@ -36,18 +36,18 @@ func (f *Fleet) list(ctx context.Context, wanted func(*record) bool) (backend.Li
 	}
 	listing := backend.Listing{Began: now, Runners: make([]backend.Runner, len(sights))}
 	for i := range sights {
-		listing.Runners[i] = sights[i].tell()
+		listing.Runners[i] = sights[i].Tell()
 	}
 	return listing, nil
 }
 
-func (f *Fleet) sights(now time.Time, wanted func(*record) bool) ([]sight, error) {
+func (f *Fleet) sights(now time.Time, wanted func(*record) bool) ([]sight.Sight, error) {
 	f.mu.Lock()
 	defer f.unlock()
 	if !f.open {
 		return nil, fmt.Errorf("list: the fleet is not running: %w", backend.ErrUnavailable)
 	}
-	sights := make([]sight, 0, len(f.runners))
+	sights := make([]sight.Sight, 0, len(f.runners))
 	var forgotten []*record
 	for _, r := range f.listed() {
 		switch {
@@ -79,49 +79,10 @@ func (f *Fleet) listed() []*record {
 	return f.all
 }
 
-// sight is what a listing shows of a runner: values, and what never changes.
-type sight struct {
-	id, host string
-	labels   map[string]string
-	seen     *wire.Runner // nil: it was never seen
-	observed bool         // its host can be
-	lost     bool
-}
-
-func (r *record) sight(lost bool) sight {
-	return sight{id: r.id, host: r.host.name(), labels: r.labels, seen: r.seen, observed: r.host.ready && r.seen != nil, lost: lost}
-}
-
-// state is what a listing tells: as last known of a host that is lost, where it had
-// ended.
-func (s *sight) state() backend.State {
-	switch {
-	case s.observed, s.lost && s.seen != nil && s.seen.State.Ended():
-		return s.seen.State
-	case s.lost:
-		return backend.Failed
+func (r *record) sight(lost bool) sight.Sight {
+	return sight.Sight{
+		ID: r.id, Host: r.host.name(), Labels: r.labels, Seen: r.seen, Created: r.created, Observed: r.host.ready && r.seen != nil, Lost: lost,
 	}
-	return backend.Unknown
-}
-
-func (s *sight) tell() backend.Runner {
-	seen := wire.Runner{ID: s.id}
-	if s.seen != nil {
-		seen = *s.seen
-	}
-	told := seen.Backend(s.host)
-	told.State, told.Labels = s.state(), maps.Clone(s.labels)
-	if told.ExitCode != nil {
-		told.ExitCode = new(*told.ExitCode)
-	}
-	switch {
-	case s.observed:
-	case !s.lost:
-		told = backend.Runner{ID: told.ID, Labels: told.Labels, Host: told.Host, State: told.State, Created: told.Created}
-	case !seen.State.Ended():
-		told.Error, told.Finished = HostLost, time.Time{}
-	}
-	return told
 }
 
 // Watch is backend.Watcher's.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/slipway-ci/slipway/backend"
+	"github.com/slipway-ci/slipway/hub/fleet/sight"
 )
 
 // PlacedRunner is a runner, and the host that it lives on or was sent to.
@@ -50,7 +51,7 @@ func (f *Fleet) Runner(ctx context.Context, id string) (r backend.Runner, hostID
 	s := kept.sight(f.lost(kept.host, time.Now()))
 	hostID = kept.host.ID
 	f.unlock()
-	return s.tell(), hostID, true
+	return s.Tell(), hostID, true
 }
 
 // Page is a part of what List tells, the newest first: more says that others follow.
@@ -66,12 +67,12 @@ func (f *Fleet) Page(ctx context.Context, filter RunnerFilter) (page []PlacedRun
 	}
 	page = make([]PlacedRunner, len(sights))
 	for i := range sights {
-		page[i] = PlacedRunner{Runner: sights[i].tell(), HostID: hosts[i]}
+		page[i] = PlacedRunner{Runner: sights[i].Tell(), HostID: hosts[i]}
 	}
 	return page, more, nil
 }
 
-func (f *Fleet) pageSights(filter RunnerFilter, now time.Time) (sights []sight, hosts []string, more bool, err error) {
+func (f *Fleet) pageSights(filter RunnerFilter, now time.Time) (sights []sight.Sight, hosts []string, more bool, err error) {
 	f.mu.Lock()
 	defer f.unlock()
 	if !f.open {
@@ -87,7 +88,7 @@ func (f *Fleet) pageSights(filter RunnerFilter, now time.Time) (sights []sight, 
 			continue
 		}
 		s := r.sight(f.lost(r.host, now))
-		if filter.State != "" && filter.State != s.state() {
+		if filter.State != "" && filter.State != s.State() {
 			continue
 		}
 		if len(sights) == filter.Limit {
@@ -117,7 +118,7 @@ func (f *Fleet) CountByTemplate(ctx context.Context) (map[string]map[backend.Sta
 	for _, r := range f.listed() {
 		if r.known() {
 			s := r.sight(f.lost(r.host, now))
-			counts[kind{r.template, s.state()}]++
+			counts[kind{r.template, s.State()}]++
 		}
 	}
 	f.unlock()

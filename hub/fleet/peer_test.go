@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing/synctest"
 	"time"
@@ -23,6 +24,7 @@ type peer struct {
 	frames chan wire.Frame // what came; closed at the end
 	epoch  uint64
 	deaf   atomic.Bool
+	mu     sync.Mutex // one frame after the other is written
 }
 
 func (w *world) connect(token tokens.Token) (*websocket.Conn, *http.Response, error) {
@@ -95,6 +97,8 @@ func (p *peer) welcomed() wire.Terms {
 
 // say sends a text; one that can't be sent any more is lost.
 func (p *peer) say(format string, args ...any) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	_ = p.conn.SetWriteDeadline(time.Now().Add(time.Minute))
 	_ = p.conn.WriteMessage(websocket.TextMessage, []byte(fmt.Sprintf(format, args...)))
 }

@@ -483,7 +483,7 @@ func TestTheRecordIsWrittenFirst(t *testing.T) {
 		records, err := store.Load(t.Context())
 		require.NoError(t, err)
 		require.Len(t, records, 1)
-		require.Equal(t, fleet.Record{Runner: id, Host: "a", Labels: map[string]string{"template": "small"}}, records[0], "and no environment")
+		require.Equal(t, fleet.Record{Runner: id, Host: "a", Labels: map[string]string{"template": "small"}, Created: began.UTC()}, records[0], "and no environment")
 	})
 }
 

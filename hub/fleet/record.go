@@ -1,9 +1,12 @@
 package fleet
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/slipway-ci/slipway/hub/fleet/placement"
+	"github.com/slipway-ci/slipway/hub/fleet/records"
 	"github.com/slipway-ci/slipway/internal/wire"
 	"github.com/slipway-ci/slipway/provisioner"
 )
@@ -17,6 +20,8 @@ type record struct {
 	template string            // of the labels, as plane is
 	plane    string
 	share    placement.Share
+
+	created time.Time // when it was launched; zero: nobody knows
 
 	calls     int          // launches that are not answered yet
 	asked     time.Time    // when the first of them was begun
@@ -63,8 +68,41 @@ func (r *record) holds() bool {
 
 // kept is the record as it is stored.
 func (r *record) kept() Record {
-	return Record{Runner: r.id, Host: r.host.ID, Labels: r.labels, Doomed: r.doomed, CPU: r.share.CPU, Memory: r.share.Memory, GPUs: r.share.GPUs}
+	kept := Record{
+		Runner: r.id, Host: r.host.ID, Labels: r.labels, Doomed: r.doomed, CPU: r.share.CPU, Memory: r.share.Memory, GPUs: r.share.GPUs, Created: r.created,
+	}
+	if s := r.seen; s != nil {
+		if !s.Created.IsZero() {
+			kept.Created = s.Created
+		}
+		kept.End = records.EndOf(s)
+	}
+	return kept
 }
+
+// restored is a record as it was stored. One that had ended was seen so.
+func restored(kept Record, h *host) *record {
+	r := newRecord(kept.Runner, h, maps.Clone(kept.Labels), placement.Share{CPU: kept.CPU, Memory: kept.Memory, GPUs: slices.Clone(kept.GPUs)})
+	r.doomed, r.stored, r.created, r.seen = kept.Doomed, true, kept.Created, kept.Seen()
+	return r
+}
+
+// trace is what is remembered of a runner that is gone: whose it was.
+type trace struct {
+	host            *host
+	template, plane string
+	asked           time.Time
+}
+
+// trace finds whose a runner is, or was until a while ago. The lock is held.
+func (f *Fleet) trace(id string) (t trace, ok bool) {
+	if r := f.runners[id]; r != nil {
+		return r.trace(), true
+	}
+	return f.gone.Of(id, time.Now())
+}
+
+func (r *record) trace() trace { return trace{r.host, r.template, r.plane, r.asked} }
 
 // absentFor is how long the id of a launch that made nothing still belongs to
 // the host it was sent to.

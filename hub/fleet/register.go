@@ -68,6 +68,13 @@ func (f *Fleet) register(link *wire.Link, id string, hello *wire.Greeting) (*ses
 		f.notify()
 		return nil, fmt.Errorf("%w: %s", wire.ErrDuplicated, h.clash(other, hello))
 	}
+	if away, first := h.turnsAway(hello.Instance, link.Opened(), now); away {
+		if first {
+			f.events.Put(SessionEvent{Kind: Duplicated, Host: h.ID, Epoch: h.epoch, Reason: twins})
+		}
+		f.notify()
+		return nil, fmt.Errorf("%w: host %s is another agent's that is connected, or was a moment ago: %s", wire.ErrDuplicated, h.name(), twins)
+	}
 	if before := h.session; before != nil {
 		before.link.Bye(wire.ErrSuperseded)
 		before.over(wire.ErrSuperseded)
@@ -79,6 +86,7 @@ func (f *Fleet) register(link *wire.Link, id string, hello *wire.Greeting) (*ses
 	h.epoch++
 	h.agent, h.engine, h.version, h.place.Facts = hello.Agent, hello.Engine, hello.Version, hello.Facts
 	h.since, h.ready, h.blind, h.lostTold, h.conflict = now, false, "", false, ""
+	h.instances.letIn(hello.Instance, link.Opened(), now)
 	h.usage, h.usageAt = wire.Usage{}, time.Time{}
 	h.place.Reconnected()
 	s := &session{fleet: f, host: h, link: link, epoch: h.epoch, needsUpdate: !ok, pending: map[uint64]*call{}, chores: make(chan struct{}, 1)}
@@ -88,7 +96,7 @@ func (f *Fleet) register(link *wire.Link, id string, hello *wire.Greeting) (*ses
 	if ok {
 		terms.Protocol = version
 	}
-	f.emit(SessionEvent{
+	f.events.Put(SessionEvent{
 		Kind: Connected, Host: h.ID, Epoch: s.epoch, Agent: h.agent, Engine: h.engine, Version: h.version, NeedsUpdate: !ok, Facts: h.place.Facts,
 	})
 	if f.talks(h.ID) {

@@ -94,7 +94,12 @@ func (f *Fleet) Reconnect(ctx context.Context, host string) error {
 func (f *Fleet) SendAway(host string, why error) {
 	f.mu.Lock()
 	defer f.unlock()
-	if h := f.hosts[host]; h != nil && h.session != nil {
+	h := f.hosts[host]
+	if h == nil {
+		return
+	}
+	h.instances = instances{} // with another credential any of them may come
+	if h.session != nil {
 		h.session.link.Bye(why)
 		h.session.over(why)
 	}

@@ -65,7 +65,7 @@ func (f *Fleet) ended(s *session, err error) {
 	s.over(err)
 	if s.host.session == s {
 		s.host.session, s.host.ready, s.host.since = nil, false, time.Now()
-		f.emit(SessionEvent{Kind: Disconnected, Host: s.host.ID, Epoch: s.epoch, Reason: plain(err).Error()})
+		f.events.Put(SessionEvent{Kind: Disconnected, Host: s.host.ID, Epoch: s.epoch, Reason: plain(err).Error()})
 		if f.talks(s.host.ID) {
 			f.say(hclog.Info, "agent disconnected", "host", s.host.name(), "epoch", s.epoch, "reason", tokens.Redact(err.Error()))
 		}
@@ -180,7 +180,7 @@ func (s *session) take(f wire.Frame) error {
 		return nil // late, of another connection: not believed
 	}
 	if f.Type == wire.Bye {
-		return fmt.Errorf("the agent ended the session: %w", plain(f.Error))
+		return fmt.Errorf("the agent ended the session: %w", plain(s.host.heard(f.Error)))
 	}
 	if s.needsUpdate && f.Type != wire.Answer { // all but its answer to an update
 		return nil
@@ -191,7 +191,7 @@ func (s *session) take(f wire.Frame) error {
 	case wire.Changes:
 		return s.takeChanges(f.Changes)
 	case wire.Blind:
-		s.host.ready, s.host.blind = false, tokens.Redact(f.Error.Err().Error())
+		s.host.ready, s.host.blind = false, tokens.Redact(s.host.heard(f.Error).Error())
 		s.parts = nil
 		if s.fleet.talks(s.host.ID) {
 			s.fleet.say(hclog.Warn, "host can't observe its engine", "host", s.host.name(), "err", s.host.blind)
@@ -215,7 +215,7 @@ func (s *session) takeFacts(facts wire.HostFacts) {
 	h, f := s.host, s.fleet
 	h.place.Facts = facts
 	h.place.Freed()
-	f.emit(SessionEvent{Kind: FactsTold, Host: h.ID, Epoch: s.epoch, Facts: facts})
+	f.events.Put(SessionEvent{Kind: FactsTold, Host: h.ID, Epoch: s.epoch, Facts: facts})
 	f.notify()
 }
 
@@ -223,7 +223,7 @@ func (s *session) answered(e *wire.Error) error {
 	if e == nil {
 		return nil
 	}
-	return fmt.Errorf("host %s: %w", s.host.name(), e.Err())
+	return fmt.Errorf("host %s: %w", s.host.name(), s.host.heard(e))
 }
 
 func (s *session) takeChunk(f wire.Frame) error {

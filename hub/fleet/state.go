@@ -47,7 +47,7 @@ type HostState struct {
 }
 
 // ProblemDuplicated is the first word of the problem of hosts that share an
-// engine, and of one that has two.
+// engine, and of one that has two, or two agents.
 const ProblemDuplicated = "host-duplicated"
 
 // untangle is what to do about two hosts that tell one engine: which of them tells
@@ -95,6 +95,8 @@ func (f *Fleet) state(h *host, conflict string, now time.Time) HostState {
 		st.Problem = ProblemDuplicated + ": it was told with another agent or engine than it is bound to: if that is meant, enrol it anew (slipway hosts reenrol)"
 	case conflict != "":
 		st.Problem = fmt.Sprintf("%s: with %s, whose agent tells the same engine: %s", ProblemDuplicated, f.nameOf(conflict), untangle)
+	case h.instances.shown(now):
+		st.Problem = ProblemDuplicated + ": " + twins
 	case st.NeedsUpdate:
 		st.Problem = "needs-update: agent " + cmp.Or(h.version, "of an unknown version")
 	case h.blind != "" && st.Online:

@@ -76,5 +76,5 @@ func (s *session) toldStats(err error) {
 		}
 		h.place.Facts.Disk = usage.Disk
 	}
-	f.emit(SessionEvent{Kind: StatsTold, Host: h.ID, Epoch: s.epoch, Usage: *usage})
+	f.events.Put(SessionEvent{Kind: StatsTold, Host: h.ID, Epoch: s.epoch, Usage: *usage})
 }

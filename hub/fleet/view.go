@@ -77,12 +77,13 @@ func (v *View) Logs(ctx context.Context, id string, tail int) (io.ReadCloser, er
 	return v.fleet.Logs(ctx, id, tail)
 }
 
-// free says whether the runner is the view's, or nobody's.
+// free says whether the runner is the view's, or nobody's. One that is gone is whose it
+// was.
 func (v *View) free(id string) bool {
 	v.fleet.mu.Lock()
 	defer v.fleet.unlock()
-	r := v.fleet.runners[id]
-	return r == nil || r.plane == v.plane
+	t, ok := v.fleet.trace(id)
+	return !ok || t.plane == v.plane
 }
 
 // Watch is backend.Watcher's: it wakes at the others' changes too.

@@ -5,14 +5,15 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/slipway-ci/slipway/hub/hosts/form"
 	"github.com/slipway-ci/slipway/hub/store"
 )
 
 // HostSpec is what a new host is to be.
 type HostSpec struct {
-	// Name; see CheckName. Required.
+	// Name; see form.Name. Required.
 	Name string
-	// Labels; see CheckLabels.
+	// Labels; see form.Labels.
 	Labels map[string]string
 	// MaxRunners is its cap; 0: its CPUs.
 	MaxRunners int
@@ -25,16 +26,19 @@ type HostSpec struct {
 }
 
 func (s HostSpec) check() error {
-	if err := CheckName(s.Name); err != nil {
+	if err := form.Name(s.Name); err != nil {
 		return err
 	}
-	if err := CheckLabels("labels", s.Labels); err != nil {
+	if err := reserved(s.Name); err != nil {
 		return err
 	}
-	if err := checkMaxRunners(s.MaxRunners); err != nil {
+	if err := form.Labels("labels", s.Labels); err != nil {
 		return err
 	}
-	return checkTTL(s.TTL)
+	if err := form.Cap(s.MaxRunners); err != nil {
+		return err
+	}
+	return form.TTL(s.TTL)
 }
 
 // Add makes a host and the invitation that a machine becomes it by. Errors:

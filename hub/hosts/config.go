@@ -7,13 +7,11 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/slipway-ci/slipway/hub/hosts/form"
 	"github.com/slipway-ci/slipway/hub/queue"
 	"github.com/slipway-ci/slipway/hub/store"
 	"github.com/slipway-ci/slipway/internal/version"
 )
-
-// MaxEnrolmentTTL is how long an enrolment may live at most.
-const MaxEnrolmentTTL = 7 * 24 * time.Hour
 
 // Config is what a Registry is made from. Zero values mean the defaults.
 type Config struct {
@@ -27,7 +25,7 @@ type Config struct {
 	// InsecureHTTP allows a PublicURL of http that is not of this machine.
 	InsecureHTTP bool
 	// EnrolmentTTL is how long an invitation can be used; default 15 min, at most
-	// MaxEnrolmentTTL.
+	// form.MaxEnrolmentTTL.
 	EnrolmentTTL time.Duration
 	// Agents tells the versions that agents can fetch from this hub now: an order of
 	// another one is refused, and one without a version means the only one. Nil: any
@@ -86,10 +84,10 @@ func (c Config) validate() error {
 			errs = append(errs, fmt.Errorf("field %s is %s: it must not be negative", name, d))
 		}
 	}
-	if c.EnrolmentTTL > MaxEnrolmentTTL {
-		errs = append(errs, fmt.Errorf("field EnrolmentTTL is %s: at most %s is allowed", c.EnrolmentTTL, MaxEnrolmentTTL))
+	if c.EnrolmentTTL > form.MaxEnrolmentTTL {
+		errs = append(errs, fmt.Errorf("field EnrolmentTTL is %s: at most %s is allowed", c.EnrolmentTTL, form.MaxEnrolmentTTL))
 	}
-	if _, err := publicURL(c.PublicURL, c.InsecureHTTP); err != nil {
+	if _, err := form.PublicURL(c.PublicURL, c.InsecureHTTP); err != nil {
 		errs = append(errs, fmt.Errorf("field PublicURL %w", err))
 	}
 	if err := errors.Join(errs...); err != nil {

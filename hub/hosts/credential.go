@@ -6,20 +6,25 @@ import (
 	"fmt"
 
 	"github.com/slipway-ci/slipway/hub/fleet"
+	"github.com/slipway-ci/slipway/hub/hosts/form"
 	"github.com/slipway-ci/slipway/hub/store"
 	"github.com/slipway-ci/slipway/tokens"
 )
 
-// credential is a row of what agents authenticate with.
+// credential is a row of what agents authenticate with. Its next is 0 in use, 1 made
+// by a rotation, 2 revoked.
 type credential struct {
 	host    string
 	next    bool
+	revoked bool // kept to be refused, see Revoke
 	removed bool // its host was
 }
 
 func (t *tx) credential(digest tokens.Digest) (credential, bool, error) {
-	return store.One(t.Tx, func(row store.Row) (c credential, err error) { return c, row.Scan(&c.host, &c.next, &c.removed) },
-		`SELECT c.host_id, c.next, h.removed_at IS NOT NULL FROM host_credentials c JOIN hosts h ON h.id = c.host_id WHERE c.digest = ?`,
+	return store.One(t.Tx, func(row store.Row) (c credential, err error) {
+		return c, row.Scan(&c.host, &c.next, &c.revoked, &c.removed)
+	},
+		`SELECT c.host_id, c.next = 1, c.next = 2, h.removed_at IS NOT NULL FROM host_credentials c JOIN hosts h ON h.id = c.host_id WHERE c.digest = ?`,
 		digest.String())
 }
 
@@ -30,7 +35,7 @@ func (r *Registry) Authenticate(ctx context.Context, digest tokens.Digest) (host
 	var c credential
 	look := func(t *tx) error {
 		found := false
-		if c, found, err = t.credential(digest); err == nil && !found {
+		if c, found, err = t.credential(digest); err == nil && (!found || c.revoked && !c.removed) {
 			err = fleet.ErrRefused
 		}
 		return err
@@ -68,7 +73,8 @@ func (r *Registry) promote(t *tx, host string, digest tokens.Digest) error {
 	return err
 }
 
-// setCredential makes a credential the only one of a host.
+// setCredential makes a credential the only one of a host; those that were revoked
+// stay so.
 func (t *tx) setCredential(host string, digest tokens.Digest) error {
 	c, found, err := t.credential(digest)
 	switch {
@@ -77,7 +83,7 @@ func (t *tx) setCredential(host string, digest tokens.Digest) error {
 	case found && c.host != host:
 		return ErrCredentialTaken
 	}
-	if _, err := t.Exec(`DELETE FROM host_credentials WHERE host_id = ?`, host); err != nil {
+	if _, err := t.Exec(`DELETE FROM host_credentials WHERE host_id = ? AND next <> 2`, host); err != nil {
 		return err
 	}
 	_, err = t.Exec(`INSERT INTO host_credentials (digest, host_id, created_at) VALUES (?, ?, ?)`, digest.String(), host, millis(t.now))
@@ -89,7 +95,7 @@ func (t *tx) setCredential(host string, digest tokens.Digest) error {
 // ErrNotFound, ErrNotEnrolled, ErrCredentialTaken.
 func (r *Registry) Rotated(ctx context.Context, hostID string, next tokens.Digest) error {
 	if next == (tokens.Digest{}) {
-		return failed("rotate token of host", hostID, invalid("digest", "is all zero"))
+		return failed("rotate token of host", hostID, form.Invalid("digest", "is all zero"))
 	}
 	return failed("rotate token of host", hostID, r.write(ctx, func(t *tx) error {
 		h, err := t.find(hostID)
@@ -141,16 +147,21 @@ func (r *Registry) RotateToken(ctx context.Context, nameOrID string) error {
 
 // Revoke ends a host's credentials and invitations: its agent is refused until the
 // host is enrolled anew. Its runners go on. Its engine is not its own any more: the
-// machine that truly has that one may be another host. ErrNotFound: there is no such
-// host.
+// machine that truly has that one may be another host. Where the host is the local
+// one, whose token the next start of the hub is given again, that token stays known
+// as revoked. ErrNotFound: there is no such host.
 func (r *Registry) Revoke(ctx context.Context, nameOrID string) error {
 	var h Host
 	err := r.write(ctx, func(t *tx) (err error) {
 		if h, err = t.find(nameOrID); err != nil {
 			return err
 		}
+		end := `DELETE FROM host_credentials WHERE host_id = ?`
+		if h.Local {
+			end = `UPDATE host_credentials SET next = 2 WHERE host_id = ?`
+		}
 		for _, query := range []string{
-			`DELETE FROM host_credentials WHERE host_id = ?`, `DELETE FROM host_enrolments WHERE host_id = ?`,
+			end, `DELETE FROM host_enrolments WHERE host_id = ?`,
 			`UPDATE hosts SET engine = '' WHERE id = ?`,
 		} {
 			if _, err := t.Exec(query, h.ID); err != nil {

@@ -1,9 +1,11 @@
 package hosts
 
 import (
+	"bytes"
 	"sync"
 	"testing"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/stretchr/testify/require"
 
 	"github.com/slipway-ci/slipway/hub/fleet"
@@ -110,15 +112,91 @@ func TestLocalAgent(t *testing.T) {
 	require.ErrorIs(t, err, ErrLocal)
 	_, err = w.LocalAgent(ctx, tokens.New(tokens.Enrolment), "")
 	require.ErrorIs(t, err, queue.ErrInvalid)
-	_, theirs := w.enrolled("b")
-	_, err = w.LocalAgent(ctx, theirs, "")
-	require.ErrorIs(t, err, ErrCredentialTaken)
-	require.NoError(t, w.Remove(ctx, "local", 0, true))
-	_, err = w.LocalAgent(ctx, changed, "")
-	require.ErrorIs(t, err, fleet.ErrRemoved, "a removed host's token is refused for ever")
-	_, err = w.LocalAgent(ctx, tokens.New(tokens.Agent), "b")
-	require.ErrorIs(t, err, ErrNameTaken)
-	fresh, err := w.LocalAgent(ctx, tokens.New(tokens.Agent), "")
+}
+
+// What operators did to the local host stands until the token is another one, and
+// keeps no hub from starting.
+func TestTheLocalHostNeverKeepsTheHubFromStarting(t *testing.T) {
+	ctx, first := t.Context(), tokens.New(tokens.Agent)
+	for name, test := range map[string]struct {
+		before func(*world) tokens.Token // the one that the hub is started with then
+		says   string
+		holds  error // what that token is answered
+	}{
+		"removed": {func(w *world) tokens.Token {
+			require.NoError(t, w.Remove(ctx, "local", 0, true))
+			return first
+		}, "was removed", fleet.ErrRemoved},
+		"revoked": {func(w *world) tokens.Token {
+			require.NoError(t, w.Revoke(ctx, "local"))
+			require.False(t, w.host("local").Enrolled)
+			return first
+		}, "was revoked", fleet.ErrRefused},
+		"revoked, and another one since": {func(w *world) tokens.Token {
+			require.NoError(t, w.Revoke(ctx, "local"))
+			_, err := w.LocalAgent(ctx, tokens.New(tokens.Agent), "")
+			require.NoError(t, err)
+			return first
+		}, "was revoked", fleet.ErrRefused},
+		"revoked, then removed": {func(w *world) tokens.Token {
+			require.NoError(t, w.Revoke(ctx, "local"))
+			require.NoError(t, w.Remove(ctx, "local", 0, true))
+			return first
+		}, "was removed", fleet.ErrRemoved},
+		"another host's token": {func(w *world) tokens.Token {
+			_, theirs := w.enrolled("b")
+			return theirs
+		}, "that of a host that was enrolled", nil},
+		"its name is taken": {func(w *world) tokens.Token {
+			require.NoError(t, w.Remove(ctx, "local", 0, true))
+			w.enrolled("b")
+			w.exec(`UPDATE hosts SET name = 'local' WHERE name = 'b'`) // before it was reserved
+			return tokens.New(tokens.Agent)
+		}, "slipway hosts set NAME --name NEW", fleet.ErrRefused},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var log bytes.Buffer
+			logged := func(c *Config) { c.Logger = hclog.New(&hclog.LoggerOptions{Output: &log}) }
+			w := newWorld(t, logged)
+			_, err := w.LocalAgent(ctx, first, "")
+			require.NoError(t, err)
+			token := test.before(w)
+			for range 2 { // starts
+				w = w.reopen(logged)
+				log.Reset()
+				h, err := w.LocalAgent(ctx, token, "")
+				require.NoError(t, err, "the hub starts")
+				require.Zero(t, h)
+				require.Contains(t, log.String(), "[WARN]")
+				require.Contains(t, log.String(), test.says)
+				_, err = w.whose(token)
+				require.ErrorIs(t, err, test.holds, "and what was done stands")
+			}
+			if name == "its name is taken" {
+				_, err = w.Edit(ctx, "local", 0, Change{Name: new("b")})
+				require.NoError(t, err)
+			}
+			h, err := w.LocalAgent(ctx, tokens.New(tokens.Agent), "")
+			require.NoError(t, err)
+			require.True(t, h.Local && h.Enrolled, "what the warning says helps")
+			require.Equal(t, "local", h.Name)
+		})
+	}
+}
+
+func TestNobodyElseIsNamedLocal(t *testing.T) {
+	w := newWorld(t)
+	_, _, err := w.Add(t.Context(), HostSpec{Name: LocalName})
+	require.ErrorIs(t, err, queue.ErrInvalid)
+	require.ErrorContains(t, err, "the host beside the hub")
+	w.add("a")
+	_, err = w.Edit(t.Context(), "a", 0, Change{Name: new(LocalName)})
+	require.ErrorIs(t, err, queue.ErrInvalid)
+
+	h, err := w.LocalAgent(t.Context(), tokens.New(tokens.Agent), "")
 	require.NoError(t, err)
-	require.NotEqual(t, h.ID, fresh.ID)
+	for _, name := range []string{"here", LocalName} { // it may be renamed, and back
+		_, err = w.Edit(t.Context(), h.ID, 0, Change{Name: &name})
+		require.NoError(t, err)
+	}
 }

@@ -13,13 +13,14 @@
 // Of tokens the database holds digests alone. URLs in lines come from
 // Config.PublicURL and nowhere else.
 //
-// A host's name is 1 to 63 characters of a-z, 0-9 and "-", with no "-" at either
-// end, and unique among those that are not removed; a new host under an old name
-// has a new id. Its labels, for selectors, are at most 32 pairs: a key is 1 to 63
-// characters of a-z, 0-9, ".", "_", "/" and "-" that begins and ends with a letter
-// or a digit, a value up to 63 of A-Z, a-z, 0-9, ".", "_" and "-". A selector is
-// such pairs too, and matches hosts that have all of them.
+// A host's name is unique among those that are not removed; a new host under an old
+// name has a new id. A selector is labels, and matches hosts that have all of them.
 //
 // Removal is for ever: the id and the credentials of a removed host stay known as
 // such and are refused.
+//
+// The registry is the door to its rooms: rollout (updates of agents), seen (what is
+// known of hosts between two writes), records (what a fleet keeps), form (what inputs
+// may be) and enrolapi (the HTTP of Enrol). What it writes is rows of the tables of
+// hosts; what is done to a host is one transaction.
 package hosts

@@ -8,6 +8,8 @@ import (
 
 	"github.com/slipway-ci/slipway/hub/fleet"
 	"github.com/slipway-ci/slipway/hub/fleet/placement"
+	"github.com/slipway-ci/slipway/hub/hosts/form"
+	"github.com/slipway-ci/slipway/hub/hosts/records"
 	"github.com/slipway-ci/slipway/hub/store"
 )
 
@@ -25,7 +27,7 @@ const ReasonDrained = "drain-deadline"
 // again sets the deadline anew. Errors: ErrNotFound, queue.InvalidError.
 func (r *Registry) Drain(ctx context.Context, nameOrID string, deadline time.Duration) (Host, error) {
 	if deadline < 0 || deadline > MaxDrain {
-		return Host{}, invalid("deadline_seconds", "is %s: up to %s is allowed, and 0 for none", deadline, MaxDrain)
+		return Host{}, form.Invalid("deadline_seconds", "is %s: up to %s is allowed, and 0 for none", deadline, MaxDrain)
 	}
 	return r.change(ctx, "drain host", nameOrID, func(t *tx, h *Host) error {
 		h.Cordoned, h.Draining, h.DrainDeadline = true, true, time.Time{}
@@ -52,7 +54,7 @@ func (r *Registry) drains(ctx context.Context, states map[string]fleet.HostState
 	err = r.read(ctx, func(t *tx) error {
 		hosts, err := store.All(t.Tx, scanHost, hostQuery+`h.draining <> 0 ORDER BY h.id`)
 		for _, h := range hosts {
-			runners, err := t.runnersOf(h.ID)
+			runners, err := records.Of(t.Tx, h.ID)
 			if err != nil {
 				return err
 			}

@@ -3,6 +3,8 @@ package hosts
 import (
 	"context"
 	"time"
+
+	"github.com/slipway-ci/slipway/hub/hosts/form"
 )
 
 // Change is what to change of a host; nil fields stay.
@@ -17,16 +19,16 @@ type Change struct {
 
 func (c Change) check() error {
 	if c.Name != nil {
-		if err := CheckName(*c.Name); err != nil {
+		if err := form.Name(*c.Name); err != nil {
 			return err
 		}
 	}
 	if c.MaxRunners != nil {
-		if err := checkMaxRunners(*c.MaxRunners); err != nil {
+		if err := form.Cap(*c.MaxRunners); err != nil {
 			return err
 		}
 	}
-	return CheckLabels("labels", c.Labels)
+	return form.Labels("labels", c.Labels)
 }
 
 // Edit changes what is set for a host, if its version is still ifVersion; 0: in
@@ -40,6 +42,9 @@ func (r *Registry) Edit(ctx context.Context, nameOrID string, ifVersion int64, c
 			return ErrStale
 		}
 		if change.Name != nil && *change.Name != h.Name {
+			if err := reserved(*change.Name); err != nil && !h.Local {
+				return err
+			}
 			if err := t.free(*change.Name); err != nil {
 				return err
 			}

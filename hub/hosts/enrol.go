@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/slipway-ci/slipway/hub/fleet"
+	"github.com/slipway-ci/slipway/hub/hosts/form"
 	"github.com/slipway-ci/slipway/hub/store"
 	"github.com/slipway-ci/slipway/tokens"
 )
@@ -18,11 +19,11 @@ import (
 // nothing. Errors: ErrUnknownEnrolment, ErrExpiredEnrolment, ErrSpentEnrolment
 // (ErrOtherAgent among them), ErrCredentialTaken, queue.InvalidError.
 func (r *Registry) Enrol(ctx context.Context, token tokens.Token, agent string, digest tokens.Digest) (h Host, err error) {
-	if err := checkAgent(agent); err != nil {
+	if err := form.Agent(agent); err != nil {
 		return Host{}, err
 	}
 	if digest == (tokens.Digest{}) {
-		return Host{}, invalid("digest", "is all zero")
+		return Host{}, form.Invalid("digest", "is all zero")
 	}
 	again, before := false, false
 	err = r.write(ctx, func(t *tx) error {

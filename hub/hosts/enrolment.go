@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
+	"github.com/slipway-ci/slipway/hub/hosts/form"
 	"github.com/slipway-ci/slipway/hub/store"
 	"github.com/slipway-ci/slipway/tokens"
 )
@@ -56,7 +58,7 @@ type ReenrolSpec struct {
 // invitation that nobody used is over. Errors: ErrNoPublicURL, ErrNotFound,
 // ErrLocal, queue.InvalidError.
 func (r *Registry) Reenrol(ctx context.Context, nameOrID string, spec ReenrolSpec) (h Host, i Invitation, err error) {
-	if err := checkTTL(spec.TTL); err != nil {
+	if err := form.TTL(spec.TTL); err != nil {
 		return Host{}, Invitation{}, err
 	}
 	if r.base == "" {
@@ -210,4 +212,13 @@ const keepSpent = 7 * 24 * time.Hour
 func (t *tx) sweepEnrolments() error {
 	_, err := t.Exec(`DELETE FROM host_enrolments WHERE expires_at < ?`, millis(t.now.Add(-keepSpent)))
 	return err
+}
+
+// line is what is run on a machine to make it a host.
+func line(base string, token tokens.Token) string {
+	u := base + "/install/" + token.Reveal() + ".sh"
+	if strings.Contains(u, "[") { // of an IPv6 address
+		u = "'" + u + "'"
+	}
+	return "curl -fsSL " + u + " | sudo bash"
 }

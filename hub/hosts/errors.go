@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/slipway-ci/slipway/hub/queue"
+	"github.com/slipway-ci/slipway/hub/hosts/form"
 )
 
 var (
@@ -29,7 +29,7 @@ var (
 	ErrCredentialTaken = errors.New("hosts: credential of another host")
 	// ErrLocal: it can't be done to the host beside the hub, whose token is set where
 	// the hub is started. It is a queue.InvalidError.
-	ErrLocal = invalid("host", "is the local one: its token is SLIPWAY_LOCAL_AGENT_TOKEN, change it there")
+	ErrLocal = form.Invalid("host", "is the local one: its token is SLIPWAY_LOCAL_AGENT_TOKEN, change it there")
 	// ErrNotBound: the registry has no fleet to ask.
 	ErrNotBound = errors.New("hosts: no fleet")
 
@@ -43,9 +43,3 @@ var (
 	// is ErrSpentEnrolment.
 	ErrOtherAgent = fmt.Errorf("%w: by another agent or credential", ErrSpentEnrolment)
 )
-
-// invalid says which field of an input breaks which rule: a queue.InvalidError,
-// as for all of the hub's inputs.
-func invalid(field, format string, args ...any) error {
-	return &queue.InvalidError{Field: field, Problem: fmt.Sprintf(format, args...)}
-}

@@ -49,7 +49,7 @@ type Host struct {
 
 const hostQuery = `SELECT h.id, h.name, h.labels, h.max_runners, h.cordoned, h.draining, h.drain_until, h.isolated, h.local,
 	h.agent, h.engine, h.agent_version, h.facts, h.version, h.created_at, h.seen_at,
-	EXISTS (SELECT 1 FROM host_credentials c WHERE c.host_id = h.id),
+	EXISTS (SELECT 1 FROM host_credentials c WHERE c.host_id = h.id AND c.next <> 2),
 	CASE WHEN u.state IN ('waiting', 'asked') THEN u.version ELSE '' END, coalesce(u.problem, '')
 	FROM hosts h LEFT JOIN host_updates u ON u.host_id = h.id WHERE h.removed_at IS NULL AND `
 

@@ -6,7 +6,9 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/slipway-ci/slipway/hub/hosts/form"
 	"github.com/slipway-ci/slipway/hub/store"
+	"github.com/slipway-ci/slipway/tokens"
 )
 
 const (
@@ -34,7 +36,7 @@ func limitOf(limit int) int {
 // Hosts lists hosts in the order of their names. next is the cursor for what
 // follows, empty at the end.
 func (r *Registry) Hosts(ctx context.Context, filter Filter) (hosts []Host, next string, err error) {
-	if err := CheckLabels("selector", filter.Selector); err != nil {
+	if err := form.Labels("selector", filter.Selector); err != nil {
 		return nil, "", err
 	}
 	limit := limitOf(filter.Limit)
@@ -93,3 +95,6 @@ func failed(deed, host string, err error) error {
 	}
 	return fmt.Errorf("%s %.70q: %w", deed, host, err)
 }
+
+// redacted is an error's text as it may be logged and shown.
+func redacted(err error) string { return tokens.Redact(err.Error()) }

@@ -12,6 +12,10 @@ import (
 
 	"github.com/slipway-ci/slipway/backend"
 	"github.com/slipway-ci/slipway/hub/fleet"
+	"github.com/slipway-ci/slipway/hub/hosts/form"
+	"github.com/slipway-ci/slipway/hub/hosts/records"
+	"github.com/slipway-ci/slipway/hub/hosts/rollout"
+	"github.com/slipway-ci/slipway/hub/hosts/seen"
 	"github.com/slipway-ci/slipway/hub/store"
 	"github.com/slipway-ci/slipway/tokens"
 )
@@ -56,18 +60,18 @@ type Registry struct {
 	store *store.Store
 	base  string // the public URL
 	poked chan struct{}
-	calls sync.WaitGroup // requests to agents
+	// rollouts carries out the updates of agents.
+	rollouts *rollout.Rollouts
+	seen     *seen.Book
 
 	applying sync.Mutex // of rows to the fleet, so that the newest is applied last
 
 	mu     sync.Mutex
 	fleet  Fleet
 	ender  Terminator
-	seen   map[string]*sighted
 	ending map[string]time.Time // when the runners of a host were last asked to end
 	// retiring is the same of those that have no job.
 	retiring map[string]time.Time
-	asked    map[string]time.Time // when a host was last asked to update
 }
 
 // New opens the registry in cfg.Store. Error: ErrConfig.
@@ -76,14 +80,16 @@ func New(_ context.Context, cfg Config) (*Registry, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	base, err := publicURL(cfg.PublicURL, cfg.InsecureHTTP)
+	base, err := form.PublicURL(cfg.PublicURL, cfg.InsecureHTTP)
 	if err != nil {
 		return nil, fmt.Errorf("%w: field PublicURL %w", ErrConfig, err)
 	}
-	return &Registry{
+	r := &Registry{
 		cfg: cfg, log: cfg.Logger, store: cfg.Store, base: base, poked: make(chan struct{}, 1),
-		seen: map[string]*sighted{}, ending: map[string]time.Time{}, retiring: map[string]time.Time{}, asked: map[string]time.Time{},
-	}, nil
+		seen: seen.New(), ending: map[string]time.Time{}, retiring: map[string]time.Time{},
+	}
+	r.rollouts = rollout.New(rollout.Config{Store: cfg.Store, Timeout: cfg.UpdateTimeout, Tell: r.tellUpdate, Changed: r.poke, Logger: cfg.Logger})
+	return r, nil
 }
 
 // Bind tells f of every host, and of every change from here on; and asks it from
@@ -117,6 +123,15 @@ func (r *Registry) BindTerminator(t Terminator) {
 	r.ender = t
 	r.mu.Unlock()
 	r.poke()
+}
+
+// Records is where the fleet keeps what it must know of runners after a restart:
+// for fleet.Config.
+func (r *Registry) Records() fleet.Store {
+	return records.Store{DB: r.store, TooLate: func(ctx context.Context, late []string) error {
+		_, err := r.revoke(ctx, func(*tx) ([]string, error) { return late, nil })
+		return err
+	}}
 }
 
 // PublicURL is the hub's own URL, without a slash at its end; empty: not set.
@@ -219,10 +234,12 @@ func (r *Registry) read(ctx context.Context, do func(*tx) error) error {
 
 // tell is an event, once the transaction is on disk.
 func (r *Registry) tell(t *tx, kind string, h Host, text string) {
-	t.after(func() {
-		r.log.Info(text, "host", h.Name, "reason", kind)
-		r.cfg.Events(kind, h.object(), text)
-	})
+	t.after(func() { r.said(kind, h, text) })
+}
+
+func (r *Registry) said(kind string, h Host, text string) {
+	r.log.Info(text, "host", h.Name, "reason", kind)
+	r.cfg.Events(kind, h.object(), text)
 }
 
 // newID makes a UUIDv7.

@@ -7,6 +7,10 @@ import (
 
 	"github.com/slipway-ci/slipway/hub/fleet"
 	"github.com/slipway-ci/slipway/hub/fleet/placement"
+	"github.com/slipway-ci/slipway/hub/hosts/records"
+	"github.com/slipway-ci/slipway/hub/hosts/rollout"
+	"github.com/slipway-ci/slipway/hub/queue"
+	"github.com/slipway-ci/slipway/hub/store"
 )
 
 // Remove takes a host out for ever: its id and its credentials are refused from
@@ -55,7 +59,7 @@ func (r *Registry) leave(ctx context.Context, h Host, force bool) error {
 	}
 	var runners []string
 	err := r.read(ctx, func(t *tx) (err error) {
-		runners, err = t.runnersOf(h.ID)
+		runners, err = records.Of(t.Tx, h.ID)
 		return err
 	})
 	var st fleet.HostState
@@ -102,22 +106,20 @@ func (r *Registry) remove(t *tx, id string, ifVersion int64, force bool) (runner
 	if ifVersion != 0 && h.Version != ifVersion {
 		return nil, ErrStale
 	}
-	if runners, err = t.runnersOf(id); err != nil {
+	if runners, err = records.Of(t.Tx, id); err != nil {
 		return nil, err
 	}
 	if len(runners) > 0 && !force {
 		return nil, inUse(false, len(runners))
 	}
-	if err := t.leaveRollout(h, "it was removed"); err != nil {
+	if err := rollout.Leave(t.Tx, h.ID, h.Name, "it was removed"); err != nil {
 		return nil, err
 	}
-	for _, query := range []string{
-		`DELETE FROM host_runners WHERE host_id = ?`,
-		`DELETE FROM host_enrolments WHERE host_id = ?`,
-	} {
-		if _, err := t.Exec(query, id); err != nil {
-			return nil, err
-		}
+	if err := records.Drop(t.Tx, id); err != nil {
+		return nil, err
+	}
+	if _, err := t.Exec(`DELETE FROM host_enrolments WHERE host_id = ?`, id); err != nil {
+		return nil, err
 	}
 	_, err = t.Exec(`UPDATE hosts SET removed_at = ?, draining = 0, drain_until = NULL, facts = '{}', labels = '{}' WHERE id = ?`, millis(t.now), id)
 	said := "host removed"
@@ -126,4 +128,32 @@ func (r *Registry) remove(t *tx, id string, ifVersion int64, force bool) (runner
 	}
 	r.tell(t, "host-removed", h, said)
 	return runners, err
+}
+
+// revoke is the queue's Revoke, in one write with choose; without a queue it is
+// choose alone.
+func (r *Registry) revoke(ctx context.Context, choose func(*tx) ([]string, error)) (revoked queue.Revoked, err error) {
+	if r.cfg.Queue == nil {
+		return revoked, r.write(ctx, func(t *tx) error {
+			_, err := choose(t)
+			return err
+		})
+	}
+	var then []func()
+	revoked, err = r.cfg.Queue.Revoke(ctx, queue.ReasonHostRemoved, func(s *store.Tx) ([]string, error) {
+		t := newTx(s)
+		chosen, err := choose(t)
+		then = t.then
+		return chosen, err
+	})
+	if err != nil {
+		return revoked, err
+	}
+	for _, do := range then {
+		do()
+	}
+	if revoked.Runners > 0 {
+		r.log.Info("runners revoked", "reason", queue.ReasonHostRemoved, "runners", revoked.Runners, "jobs_ended", revoked.Ended, "jobs_again", revoked.Again)
+	}
+	return revoked, nil
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/slipway-ci/slipway/hub/hosts/rollout"
 )
 
 // sweepInterval is how often enrolments are deleted that are long over.
@@ -12,7 +14,7 @@ const sweepInterval = time.Hour
 // Run carries out drains and updates, and writes who was seen, until ctx ends;
 // then it writes that a last time and returns nil.
 func (r *Registry) Run(ctx context.Context) error {
-	defer r.calls.Wait()
+	defer r.rollouts.Wait()
 	var flushed, swept time.Time
 	for {
 		pending, err := r.work(ctx)
@@ -62,8 +64,16 @@ func (r *Registry) rest(ctx context.Context, pending bool, flushed time.Time) bo
 func (r *Registry) work(ctx context.Context) (pending bool, err error) {
 	states := r.states()
 	draining, err := r.drains(ctx, states)
-	updating, err2 := r.updates(ctx, states)
+	updating, err2 := r.rollouts.Look(ctx, r.updater(), states)
 	return draining || updating, errors.Join(err, err2)
+}
+
+// updater is the fleet, as rollouts need it; nil: not there yet.
+func (r *Registry) updater() rollout.Fleet {
+	if f := r.bound(); f != nil {
+		return f
+	}
+	return nil
 }
 
 // last writes who was seen, once more.

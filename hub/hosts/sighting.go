@@ -10,48 +10,20 @@ import (
 	"time"
 
 	"github.com/slipway-ci/slipway/hub/fleet"
+	"github.com/slipway-ci/slipway/hub/hosts/seen"
 	"github.com/slipway-ci/slipway/hub/store"
 	"github.com/slipway-ci/slipway/tokens"
 )
 
 // Sighting is what an agent told. Zero fields were not told.
-type Sighting struct {
-	// Agent and Engine are their ids.
-	Agent, Engine string
-	// Version of the agent.
-	Version string
-	// Facts of the host.
-	Facts *fleet.Facts
-}
-
-// sighted is what is known in memory of when and how a host was seen. The
-// registry's mu guards it.
-type sighted struct {
-	at      time.Time // the last sign of life
-	stale   bool      // at is not written yet
-	known   Sighting  // as it is written, of Facts what lasts; nil Facts: not known
-	wrote   time.Time // when it was last written at once
-	version string    // as it was told last,
-	facts   fleet.Facts
-	newest  bool // which is newer than what is written
-
-	told, untold int // sessions since the last flush
-}
-
-const (
-	// factsSpacing is the least time between two writes of what one agent tells of
-	// its host: it may tell other facts as often as it likes.
-	factsSpacing = 10 * time.Second
-	// mostTold is how many events of its sessions one host gets per interval.
-	mostTold = 10
-)
+type Sighting = seen.Sighting
 
 // Seen takes in that a host's agent is there, and what it told. What changed is
 // written at once, if that was not so a moment ago; that it was seen, and numbers
 // that always change, are written with those of all the others every
 // Config.SightingInterval: a heartbeat costs no write. Errors: ErrNotFound; ErrDuplicated, and then nothing is kept.
 func (r *Registry) Seen(ctx context.Context, hostID string, s Sighting) error {
-	if r.sighted(hostID, s) {
+	if r.seen.Note(hostID, s) {
 		return nil
 	}
 	var h Host
@@ -63,7 +35,7 @@ func (r *Registry) Seen(ctx context.Context, hostID string, s Sighting) error {
 		return failed("note a sight of host", hostID, err)
 	}
 	r.remember(h)
-	if r.sighted(hostID, s) {
+	if r.seen.Note(hostID, s) {
 		return nil
 	}
 	moved := false
@@ -75,7 +47,7 @@ func (r *Registry) Seen(ctx context.Context, hostID string, s Sighting) error {
 		return failed("note a sight of host", hostID, err)
 	}
 	r.remember(h)
-	r.wrote(hostID)
+	r.seen.WrittenNow(hostID)
 	if moved {
 		r.applied(ctx, hostID)
 	}
@@ -108,58 +80,7 @@ func (t *tx) see(id string, s Sighting) (h Host, moved bool, err error) {
 
 // remember notes what is written of a host.
 func (r *Registry) remember(h Host) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	steady := lasting(h.Facts)
-	k := r.seen[h.ID]
-	if k == nil {
-		k = &sighted{at: h.LastSeenAt}
-		r.seen[h.ID] = k
-	}
-	k.known = Sighting{Agent: h.Agent, Engine: h.Engine, Version: h.AgentVersion, Facts: &steady}
-	k.version, k.facts, k.newest = h.AgentVersion, h.Facts, false
-}
-
-// wrote notes that what a host told was written just now.
-func (r *Registry) wrote(id string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if k := r.seen[id]; k != nil {
-		k.at, k.wrote, k.stale = time.Now(), time.Now(), false
-	}
-}
-
-// sighted notes a sighting in memory; false: there is something new to write.
-func (r *Registry) sighted(hostID string, s Sighting) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	k := r.seen[hostID]
-	if k == nil || k.known.Facts == nil {
-		return false
-	}
-	told := func(value, known string) bool { return value == "" || value == known }
-	if !told(s.Agent, k.known.Agent) || !told(s.Engine, k.known.Engine) {
-		return false
-	}
-	news := !told(s.Version, k.known.Version) || s.Facts != nil && !sameFacts(lasting(*s.Facts), *k.known.Facts)
-	if news && time.Since(k.wrote) >= factsSpacing {
-		return false
-	}
-	if !told(s.Version, k.version) {
-		k.version, k.newest = s.Version, true
-	}
-	if s.Facts != nil && !sameFacts(*s.Facts, k.facts) {
-		k.facts, k.newest = *s.Facts, true
-	}
-	k.at, k.stale = time.Now(), true
-	return true
-}
-
-// sameFacts compares what is sent, so that a field that facts gain counts.
-func sameFacts(a, b fleet.Facts) bool {
-	one, err := json.Marshal(a)
-	other, err2 := json.Marshal(b)
-	return err == nil && err2 == nil && string(one) == string(other)
+	r.seen.Written(h.ID, Sighting{Agent: h.Agent, Engine: h.Engine, Version: h.AgentVersion, Facts: &h.Facts}, h.LastSeenAt)
 }
 
 // pair checks and takes over which agent and engine a host is. moved says that
@@ -197,11 +118,13 @@ func (r *Registry) Session(ctx context.Context, e fleet.SessionEvent) {
 		r.tellSession(ctx, "host-offline", e.Host, "its agent is away: "+e.Reason)
 	case fleet.BackedOff:
 		r.tellSession(ctx, "host-backing-off", e.Host, "launches"+ofScaleSet(e.Template)+" wait there, since one failed, or what it needs: "+e.Reason)
+	case fleet.Duplicated:
+		r.tellSession(ctx, "host-duplicated", e.Host, e.Reason)
 	case fleet.FactsTold:
 		err = r.Seen(ctx, e.Host, Sighting{Facts: &e.Facts})
 	case fleet.StatsTold:
 		err = r.Seen(ctx, e.Host, Sighting{})
-		r.diskTold(e.Host, e.Usage.Disk)
+		r.seen.Disk(e.Host, e.Usage.Disk)
 	}
 	r.poke()
 	switch {
@@ -218,17 +141,7 @@ func (r *Registry) Session(ctx context.Context, e fleet.SessionEvent) {
 // tellSession is an event, unless the host has had many of late: an agent may come
 // and go as often as it likes.
 func (r *Registry) tellSession(ctx context.Context, kind, id, text string) {
-	r.mu.Lock()
-	k := r.seen[id]
-	many := k != nil && k.told >= mostTold
-	switch {
-	case many:
-		k.untold++
-	case k != nil:
-		k.told++
-	}
-	r.mu.Unlock()
-	if many {
+	if !r.seen.Tell(id) {
 		return
 	}
 	if h, err := r.Host(ctx, id); err == nil {
@@ -243,39 +156,25 @@ func ofScaleSet(template string) string {
 	return " of scale set " + template
 }
 
-// diskTold takes over how full a host's disk is.
-func (r *Registry) diskTold(id string, disk fleet.Disk) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if k := r.seen[id]; k != nil && disk != (fleet.Disk{}) && k.known.Facts != nil && k.facts.Disk != disk {
-		k.facts.Disk, k.newest = disk, true
-	}
-}
-
 // forget drops what is known in memory of a host.
 func (r *Registry) forget(id string) {
+	r.rollouts.Forget(id)
+	r.seen.Forget(id)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	delete(r.seen, id)
-	delete(r.asked, id)
 	delete(r.ending, id)
 	delete(r.retiring, id)
 }
 
 // freshen adds what is newer in memory.
 func (r *Registry) freshen(hosts []Host) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	for i := range hosts {
-		k := r.seen[hosts[i].ID]
-		if k == nil {
-			continue
-		}
-		if at := k.at.UTC().Truncate(time.Millisecond); at.After(hosts[i].LastSeenAt) {
+		at, newer := r.seen.Last(hosts[i].ID)
+		if at = at.UTC().Truncate(time.Millisecond); at.After(hosts[i].LastSeenAt) {
 			hosts[i].LastSeenAt = at
 		}
-		if k.newest {
-			hosts[i].AgentVersion, hosts[i].Facts = k.version, k.facts
+		if newer.Facts != nil {
+			hosts[i].AgentVersion, hosts[i].Facts = newer.Version, *newer.Facts
 		}
 	}
 }
@@ -284,69 +183,36 @@ func (r *Registry) freshen(hosts []Host) {
 func (r *Registry) flush(ctx context.Context) error {
 	for id, st := range r.states() {
 		if st.Online {
-			r.alive(id)
+			r.seen.Alive(id)
 		}
 	}
-	seen, told, untold := r.unwritten()
-	r.tellFlapping(ctx, untold)
-	if len(seen)+len(told) == 0 {
+	news := r.seen.Take()
+	r.tellFlapping(ctx, news.Untold)
+	if len(news.Seen)+len(news.Told) == 0 {
 		return nil
 	}
 	err := r.write(ctx, func(t *tx) error {
-		for _, id := range slices.Sorted(maps.Keys(seen)) {
-			if _, err := t.Exec(`UPDATE hosts SET seen_at = max(coalesce(seen_at, 0), ?) WHERE id = ? AND removed_at IS NULL`, seen[id], id); err != nil {
+		for _, id := range slices.Sorted(maps.Keys(news.Seen)) {
+			if _, err := t.Exec(`UPDATE hosts SET seen_at = max(coalesce(seen_at, 0), ?) WHERE id = ? AND removed_at IS NULL`, millis(news.Seen[id]), id); err != nil {
 				return err
 			}
 		}
-		for _, id := range slices.Sorted(maps.Keys(told)) {
-			facts, err := json.Marshal(told[id].Facts)
+		for _, id := range slices.Sorted(maps.Keys(news.Told)) {
+			facts, err := json.Marshal(news.Told[id].Facts)
 			if err != nil {
 				return err
 			}
-			if _, err := t.Exec(`UPDATE hosts SET agent_version = ?, facts = ? WHERE id = ? AND removed_at IS NULL`, told[id].Version, string(facts), id); err != nil {
+			if _, err := t.Exec(`UPDATE hosts SET agent_version = ?, facts = ? WHERE id = ? AND removed_at IS NULL`, news.Told[id].Version, string(facts), id); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
 	if err != nil {
-		r.unflush(seen, told)
+		r.seen.Return(news)
 		return fmt.Errorf("hosts: write who was seen: %w", err)
 	}
 	return nil
-}
-
-// unwritten is what is to be written: when hosts were seen, and what they told; and
-// how many events of their sessions were passed over.
-func (r *Registry) unwritten() (seen map[string]int64, told map[string]Sighting, untold map[string]int) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	seen, told, untold = map[string]int64{}, map[string]Sighting{}, map[string]int{}
-	for id, k := range r.seen {
-		if k.stale {
-			seen[id] = millis(k.at)
-		}
-		if k.newest {
-			facts := k.facts
-			told[id] = Sighting{Version: k.version, Facts: &facts}
-		}
-		if k.untold > 0 {
-			untold[id] = k.untold
-		}
-		k.stale, k.newest, k.told, k.untold = false, false, 0, 0
-	}
-	return seen, told, untold
-}
-
-// unflush has what could not be written tried again.
-func (r *Registry) unflush(seen map[string]int64, told map[string]Sighting) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for id, k := range r.seen {
-		_, wasSeen := seen[id]
-		_, wasTold := told[id]
-		k.stale, k.newest = k.stale || wasSeen, k.newest || wasTold
-	}
 }
 
 func (r *Registry) tellFlapping(ctx context.Context, untold map[string]int) {
@@ -355,22 +221,4 @@ func (r *Registry) tellFlapping(ctx context.Context, untold map[string]int) {
 			r.cfg.Events("host-flapping", h.object(), fmt.Sprintf("its agent came and went more often than is told: events passed over: %d", untold[id]))
 		}
 	}
-}
-
-// alive notes a sign of life.
-func (r *Registry) alive(id string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	k := r.seen[id]
-	if k == nil {
-		k = &sighted{}
-		r.seen[id] = k
-	}
-	k.at, k.stale = time.Now(), true
-}
-
-// lasting is what facts tell that does not change all the time.
-func lasting(f fleet.Facts) fleet.Facts {
-	f.Disk = fleet.Disk{}
-	return f
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/slipway-ci/slipway/hub/fleet"
+	"github.com/slipway-ci/slipway/hub/hosts/seen"
 	"github.com/slipway-ci/slipway/hub/store"
 	"github.com/slipway-ci/slipway/tokens"
 )
@@ -94,7 +95,7 @@ func TestHeartbeatsCostNoWrite(t *testing.T) {
 		}
 	}
 	for _, id := range ids {
-		w.alive(id)
+		w.seen.Alive(id)
 	}
 	require.Equal(t, before, w.written(), "a sign of life was written by itself")
 	require.Equal(t, int64(109), w.host("h0").Facts.Disk.Free, "but it is known")
@@ -107,7 +108,7 @@ func TestHeartbeatsCostNoWrite(t *testing.T) {
 	before = w.written()
 	require.NoError(t, w.flush(ctx))
 	require.Equal(t, before, w.written(), "what was written is not written again")
-	w.alive(ids[0])
+	w.seen.Alive(ids[0])
 	w.exec(`CREATE TRIGGER broken BEFORE UPDATE OF seen_at ON hosts BEGIN SELECT raise(ABORT, 'broken'); END`)
 	require.Error(t, w.flush(ctx))
 	w.exec(`DROP TRIGGER broken`)
@@ -123,29 +124,31 @@ func TestHeartbeatsCostNoWrite(t *testing.T) {
 // An agent that tells something else all the time costs no more writes than one
 // that does not, and floods nobody with events.
 func TestAnAgentCanNotMakeTheHubWrite(t *testing.T) {
-	w := newWorld(t)
-	ctx := t.Context()
-	h, _ := w.enrolled("a")
-	w = w.reopen()
-	require.NoError(t, w.Seen(ctx, h.ID, Sighting{Agent: h.Agent, Engine: "ENG:1", Version: "v0", Facts: facts(1)}))
-	before := w.written()
-	for n := range 300 {
-		w.Session(ctx, fleet.SessionEvent{
-			Kind: fleet.Connected, Host: h.ID, Agent: h.Agent, Engine: "ENG:1", Version: fmt.Sprint("v", n), Facts: *facts(1, fmt.Sprint("runtime-", n)),
-		})
-		w.Session(ctx, fleet.SessionEvent{Kind: fleet.Disconnected, Host: h.ID})
-	}
-	require.Equal(t, before, w.written())
-	require.Equal(t, "v299", w.host("a").AgentVersion, "but it is known")
-	require.Len(t, w.told(), mostTold)
-	require.NoError(t, w.flush(ctx))
-	require.Equal(t, "v299", w.row(h.ID).AgentVersion)
-	require.Equal(t, []string{"runtime-299"}, w.row(h.ID).Facts.Runtimes)
-	require.Equal(t, "host-flapping host/a", w.told()[mostTold])
-	after := w.written()
-	w.Registry.seen[h.ID].wrote = time.Time{} // long ago
-	require.NoError(t, w.Seen(ctx, h.ID, Sighting{Version: "v299", Facts: facts(1, "runtime-299")}))
-	require.Equal(t, after, w.written(), "what was written with the others is not news")
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		ctx := t.Context()
+		h, _ := w.enrolled("a")
+		w = w.reopen()
+		require.NoError(t, w.Seen(ctx, h.ID, Sighting{Agent: h.Agent, Engine: "ENG:1", Version: "v0", Facts: facts(1)}))
+		before := w.written()
+		for n := range 300 {
+			w.Session(ctx, fleet.SessionEvent{
+				Kind: fleet.Connected, Host: h.ID, Agent: h.Agent, Engine: "ENG:1", Version: fmt.Sprint("v", n), Facts: *facts(1, fmt.Sprint("runtime-", n)),
+			})
+			w.Session(ctx, fleet.SessionEvent{Kind: fleet.Disconnected, Host: h.ID})
+		}
+		require.Equal(t, before, w.written())
+		require.Equal(t, "v299", w.host("a").AgentVersion, "but it is known")
+		require.Len(t, w.told(), seen.MostTold)
+		require.NoError(t, w.flush(ctx))
+		require.Equal(t, "v299", w.row(h.ID).AgentVersion)
+		require.Equal(t, []string{"runtime-299"}, w.row(h.ID).Facts.Runtimes)
+		require.Equal(t, "host-flapping host/a", w.told()[seen.MostTold])
+		after := w.written()
+		time.Sleep(time.Minute)
+		require.NoError(t, w.Seen(ctx, h.ID, Sighting{Version: "v299", Facts: facts(1, "runtime-299")}))
+		require.Equal(t, after, w.written(), "what was written with the others is not news")
+	})
 }
 
 func TestRunWritesWhoWasSeen(t *testing.T) {
@@ -159,7 +162,7 @@ func TestRunWritesWhoWasSeen(t *testing.T) {
 		require.WithinDuration(t, time.Now(), w.row(h.ID).LastSeenAt, 90*time.Second, "who is online is seen")
 		w.fleet.is(h.ID, fleet.HostState{})
 		time.Sleep(2 * time.Minute)
-		w.alive(h.ID)
+		w.seen.Alive(h.ID)
 		at := time.Now()
 		stop()
 		require.WithinDuration(t, at, w.row(h.ID).LastSeenAt, time.Second, "the last ones are written at the end")
@@ -189,6 +192,7 @@ func TestSessionsAreTold(t *testing.T) {
 	w.Session(ctx, fleet.SessionEvent{Kind: fleet.FactsTold, Host: h.ID, Facts: *facts(2, "runsc")})
 	w.Session(ctx, fleet.SessionEvent{Kind: fleet.StatsTold, Host: h.ID, Usage: fleet.Usage{Disk: fleet.Disk{Free: 3, Total: 9}}})
 	w.Session(ctx, fleet.SessionEvent{Kind: fleet.BackedOff, Host: h.ID, Template: "small", Reason: "host a: image evil:1 is not allowed"})
+	w.Session(ctx, fleet.SessionEvent{Kind: fleet.Duplicated, Host: h.ID, Reason: "two agents"})
 	w.Session(ctx, fleet.SessionEvent{Kind: fleet.Disconnected, Host: h.ID, Reason: "gone"})
 	stray := newID() // of a host that was removed while its agent came in
 	require.NoError(t, w.fleet.SetHost(fleet.Host{ID: stray}))
@@ -198,7 +202,7 @@ func TestSessionsAreTold(t *testing.T) {
 	require.Equal(t, "v1.2.0", seen.AgentVersion)
 	require.Equal(t, []string{"runsc"}, seen.Facts.Runtimes)
 	require.Equal(t, fleet.Disk{Free: 3, Total: 9}, seen.Facts.Disk)
-	require.Equal(t, []string{"host-online host/a", "host-backing-off host/a", "host-offline host/a"}, w.told()[2:])
+	require.Equal(t, []string{"host-online host/a", "host-backing-off host/a", "host-duplicated host/a", "host-offline host/a"}, w.told()[2:])
 }
 
 // An engine that a host has claimed is free for the true one when the liar is revoked,

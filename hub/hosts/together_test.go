@@ -2,7 +2,7 @@ package hosts
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gorilla/websocket"
 	"github.com/stretchr/testify/require"
 
 	"github.com/slipway-ci/slipway/agent"
@@ -19,6 +20,8 @@ import (
 	"github.com/slipway-ci/slipway/backend/memory"
 	"github.com/slipway-ci/slipway/hub/fleet"
 	"github.com/slipway-ci/slipway/hub/store"
+	"github.com/slipway-ci/slipway/hub/store/storetest"
+	"github.com/slipway-ci/slipway/internal/wire"
 	"github.com/slipway-ci/slipway/tokens"
 )
 
@@ -29,11 +32,15 @@ type site struct {
 	stop     func()
 }
 
-func openSite(t *testing.T, dir string, serve *atomic.Value) *site {
+func openSite(t *testing.T, dir string, serve *atomic.Value, change ...func(*Config)) *site {
 	t.Helper()
 	db, err := store.Open(t.Context(), store.Config{Dir: dir})
 	require.NoError(t, err)
-	r, err := New(t.Context(), Config{Store: db, PublicURL: public, Pace: 10 * time.Millisecond})
+	config := Config{Store: db, PublicURL: public, Pace: 10 * time.Millisecond}
+	for _, c := range change {
+		c(&config)
+	}
+	r, err := New(t.Context(), config)
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	f, err := fleet.New(fleet.Config{
@@ -46,7 +53,6 @@ func openSite(t *testing.T, dir string, serve *atomic.Value) *site {
 	ran.Go(func() { _ = f.Run(ctx) })
 	ran.Go(func() { _ = r.Run(ctx) })
 	mux := http.NewServeMux()
-	mux.Handle(EnrolPath, r.EnrolHandler())
 	mux.Handle(fleet.Path, f.Handler())
 	serve.Store(http.Handler(mux))
 	s := &site{registry: r, fleet: f, stop: sync.OnceFunc(func() {
@@ -84,7 +90,7 @@ func (k *wallet) rotate(context.Context) (tokens.Digest, error) {
 	return k.tokens[len(k.tokens)-1].Digest(), nil
 }
 
-// TestWithARealFleetAndAgent is a host's life: enrolled over HTTP, given a runner,
+// TestWithARealFleetAndAgent is a host's life: enrolled, given a runner,
 // its token rotated, its hub restarted, and removed.
 func TestWithARealFleetAndAgent(t *testing.T) {
 	dir := t.TempDir()
@@ -97,22 +103,15 @@ func TestWithARealFleetAndAgent(t *testing.T) {
 
 	first := tokens.New(tokens.Agent)
 	kept := &wallet{tokens: []tokens.Token{first}}
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL+EnrolPath, strings.NewReader(body(agentA, first.Digest())))
+	enrolled, err := s.registry.Enrol(t.Context(), i.Token, agentA, first.Digest())
 	require.NoError(t, err)
-	req.Header.Set("Authorization", "Bearer "+i.Token.Reveal())
-	resp, err := http.DefaultClient.Do(req)
-	require.NoError(t, err)
-	var answer EnrolAnswer
-	require.NoError(t, json.NewDecoder(resp.Body).Decode(&answer))
-	require.NoError(t, resp.Body.Close())
-	http.DefaultClient.CloseIdleConnections()
-	require.Equal(t, h.ID, answer.Host)
+	require.Equal(t, h.ID, enrolled.ID)
 
 	removed := make(chan struct{})
 	engine := memory.New(memory.Config{})
 	a, err := agent.New(agent.Config{
 		Hub: server.URL, Token: kept.token, Refused: kept.refused, Rotate: kept.rotate, Removed: func(context.Context) { close(removed) },
-		Backend: engine.Backend(answer.Owner), ID: agentA, Engine: "ENG:1", Version: "v1.2.0", RetryMin: 5 * time.Millisecond, RetryMax: 50 * time.Millisecond,
+		Backend: engine.Backend(enrolled.ID), ID: agentA, Engine: "ENG:1", Version: "v1.2.0", RetryMin: 5 * time.Millisecond, RetryMax: 50 * time.Millisecond,
 	})
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -136,8 +135,10 @@ func TestWithARealFleetAndAgent(t *testing.T) {
 	require.NoError(t, s.fleet.Launch(t.Context(), backend.Spec{ID: runner, Command: []string{"run"}}))
 	require.NoError(t, s.registry.RotateToken(t.Context(), "builder-01"))
 	ready("it came back with its new token", 1)
-	_, err = s.registry.Authenticate(t.Context(), first.Digest())
-	require.ErrorIs(t, err, fleet.ErrRefused, "which ended the old one")
+	require.Eventually(t, func() bool {
+		_, err := s.registry.Authenticate(t.Context(), first.Digest())
+		return errors.Is(err, fleet.ErrRefused)
+	}, 30*time.Second, 10*time.Millisecond, "which ended the old one")
 	records, err := s.registry.Records().Load(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, []string{runner + " " + h.ID}, ids(records))
@@ -166,4 +167,56 @@ func ids(records []fleet.Record) (out []string) {
 	}
 	slices.Sort(out)
 	return out
+}
+
+// TestAHostThatExistsTwice has two agents by hand come under one credential, as from a
+// copied data folder.
+func TestAHostThatExistsTwice(t *testing.T) {
+	var serve atomic.Value
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { serve.Load().(http.Handler).ServeHTTP(w, r) }))
+	t.Cleanup(server.Close)
+	told := make(chan string, 100)
+	s := openSite(t, storetest.Dir(t), &serve, func(c *Config) {
+		c.Events = func(kind, object, text string) { told <- kind + " " + object + ": " + text }
+	})
+	h, i, err := s.registry.Add(t.Context(), HostSpec{Name: "builder-01"})
+	require.NoError(t, err)
+	token := tokens.New(tokens.Agent)
+	_, err = s.registry.Enrol(t.Context(), i.Token, agentA, token.Digest())
+	require.NoError(t, err)
+	comes := func(instance string) string {
+		t.Helper()
+		dialer := websocket.Dialer{Subprotocols: []string{wire.Subprotocol}}
+		conn, _, err := dialer.DialContext(t.Context(), strings.Replace(server.URL, "http", "ws", 1)+fleet.Path, http.Header{"Authorization": {"Bearer " + token.Reveal()}})
+		require.NoError(t, err)
+		t.Cleanup(func() { conn.Close() })
+		require.NoError(t, conn.WriteMessage(websocket.TextMessage, []byte(`{"type":"hello","hello":{"protocol":1,"agent":"`+agentA+`","instance":"`+instance+`","facts":{}}}`)))
+		_, answer, err := conn.ReadMessage()
+		require.NoError(t, err)
+		return string(answer)
+	}
+	problem := func() string { st, _ := s.fleet.Host(h.ID); return st.Problem }
+	require.Contains(t, comes("one"), "welcome")
+	require.Contains(t, comes("one"), "welcome", "it comes back")
+	require.Contains(t, comes("two"), "welcome", "one that was started anew")
+	require.NotContains(t, problem(), "host-duplicated")
+	require.Contains(t, comes("one"), "host-duplicated")
+	require.Regexp(t, "^host-duplicated: two agents live .* stop the one .*slipway hosts add", problem())
+	require.Contains(t, comes("two"), "welcome")
+	require.Contains(t, comes("one"), "host-duplicated")
+	for event := ""; !strings.HasPrefix(event, "host-duplicated host/builder-01: two agents live"); {
+		select {
+		case event = <-told:
+		case <-time.After(20 * time.Second):
+			t.Fatal("no event tells of it")
+		}
+	}
+
+	_, again, err := s.registry.Reenrol(t.Context(), "builder-01", ReenrolSpec{})
+	require.NoError(t, err)
+	token = tokens.New(tokens.Agent)
+	_, err = s.registry.Enrol(t.Context(), again.Token, agentA, token.Digest())
+	require.NoError(t, err)
+	require.Contains(t, comes("one"), "welcome", "it was enrolled anew while it ran")
+	require.NotContains(t, problem(), "host-duplicated")
 }

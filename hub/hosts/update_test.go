@@ -12,6 +12,7 @@ import (
 
 	"github.com/slipway-ci/slipway/backend"
 	"github.com/slipway-ci/slipway/hub/fleet"
+	"github.com/slipway-ci/slipway/hub/hosts/rollout"
 	"github.com/slipway-ci/slipway/hub/queue"
 	"github.com/slipway-ci/slipway/tokens"
 )
@@ -83,7 +84,7 @@ func TestAHostThatGoesBackStopsTheRollout(t *testing.T) {
 		time.Sleep(2 * time.Minute)
 		secret := tokens.New(tokens.Agent).Reveal()
 		back := online("v1.2.0", 0)
-		back.Facts.Hints = map[string]string{HintUpdateProblem: newer + ": the hub refused " + secret}
+		back.Facts.Hints = map[string]string{rollout.HintUpdateProblem: newer + ": the hub refused " + secret}
 		w.fleet.is(ids[1], back)
 		settle()
 		require.Equal(t, "v1.3.0: it went back: the hub refused sf_…", w.host("h1").UpdateProblem)

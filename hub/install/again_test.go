@@ -67,7 +67,7 @@ func TestAgain(t *testing.T) {
 		},
 		"container stays a container": func(w *world) {
 			require.Zero(w.t, w.run("--container", "--host-root"), w)
-			w.set("image", agentSHA(w))
+			w.set("image", agentSHA(w)+" "+shaOf(systemRoots))
 			require.Zero(w.t, w.run(), w)
 			require.Contains(w.t, w.seenCalls, "/:/host:ro")
 		},

@@ -6,6 +6,7 @@ import (
 	"archive/tar"
 	"context"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"net/http"
@@ -39,6 +40,8 @@ type realHost struct {
 	root   string
 	key    release.PublicKey
 	path   string // PATH
+	ca     string // the file of the authority that the hub's certificate is of
+	env    []string
 }
 
 func newRealHost(t *testing.T) *realHost {
@@ -67,6 +70,10 @@ func newRealHost(t *testing.T) *realHost {
 	require.NoError(t, release.WritePublicKey(filepath.Join(agents, keyFile), public))
 	h := &realHost{t: t, engine: engine, root: t.TempDir(), key: public, path: os.Getenv("PATH")}
 	h.playedHub = realHub(t, agents, h.root)
+	h.ca = filepath.Join(h.root, "etc", h.name, "ca.pem")
+	require.NoError(t, os.MkdirAll(filepath.Dir(h.ca), 0o755))
+	require.NoError(t, os.WriteFile(h.ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: h.certificate}), 0o644))
+	h.env = []string{"SLIPWAY_CA_FILE=" + h.ca}
 	t.Cleanup(func() { forget(t, engine, h.name) })
 	return h
 }
@@ -76,7 +83,7 @@ func (h *realHost) shell(line string, args ...string) {
 	h.t.Helper()
 	cmd := exec.CommandContext(h.t.Context(), "bash", append([]string{"-c", line, "_"}, args...)...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	cmd.Env = append(os.Environ(), "PATH="+h.path)
+	cmd.Env = append(os.Environ(), append(h.env, "PATH="+h.path)...)
 	out, err := cmd.CombinedOutput()
 	require.NoError(h.t, err, string(out))
 	require.NotContains(h.t, string(out), h.enrolment.Reveal())
@@ -85,7 +92,7 @@ func (h *realHost) shell(line string, args ...string) {
 
 func (h *realHost) install(args ...string) {
 	h.t.Helper()
-	h.shell("curl -fsSL "+h.url+Prefix+h.enrolment.Reveal()+".sh | bash -s -- \"$@\"", args...)
+	h.shell("curl --cacert "+h.ca+" -fsSL "+h.url+Prefix+h.enrolment.Reveal()+".sh | bash -s -- \"$@\"", args...)
 }
 
 func (h *realHost) uninstall() {
@@ -93,6 +100,7 @@ func (h *realHost) uninstall() {
 	h.shell("bash \"$1\"", filepath.Join(h.root, "usr/local/lib", h.name, "uninstall"))
 	require.NoDirExists(h.t, filepath.Join(h.root, "usr/local/lib", h.name))
 	require.NoDirExists(h.t, filepath.Join(h.root, "var/lib", h.name))
+	require.NoFileExists(h.t, filepath.Join(h.root, "etc", h.name, "agent.env"))
 }
 
 // TestRealService has the script install the real agent as a service, where a
@@ -106,6 +114,7 @@ func TestRealService(t *testing.T) {
 	h.install()
 	first := h.digests()
 	require.Len(t, first, 1)
+	h.env = nil // agent.env has it
 	h.install()
 	require.Equal(t, first, h.digests(), "the identity is kept")
 	data := filepath.Join(h.root, "var/lib", h.name)
@@ -130,9 +139,15 @@ func TestRealContainer(t *testing.T) {
 	running := inspect(t, engine, hub.name)
 	require.True(t, running.State.Running)
 	require.Equal(t, []string{"run", "--data", "/var/lib/slipway-agent"}, []string(running.Config.Cmd))
+	select {
+	case <-hub.dialed:
+	case <-time.After(time.Minute):
+		t.Fatal("the agent that runs does not reach the hub")
+	}
 	require.Equal(t, "slipway-agent:v1.4.0", strings.Replace(running.Config.Image, hub.name, "slipway-agent", 1))
 
 	// The same line again: the same agent as before.
+	h.env = nil
 	again := []string{"--container"}
 	if sharedRoot(t) { // else the engine refuses that, as it says
 		again = append(again, "--host-root")
@@ -167,7 +182,10 @@ type playedHub struct {
 	url, name string
 	enrolment tokens.Token
 	asked     chan string
+	dialed    chan struct{} // by agents that run
 	seen      []string
+
+	certificate []byte
 }
 
 // digests are those that agents have enrolled with, each once.
@@ -186,7 +204,7 @@ func (h *playedHub) digests() []string {
 
 // realHub serves the real routes of this package, and takes every agent's digest.
 func realHub(t *testing.T, agents, root string) *playedHub {
-	h := &playedHub{name: "slipway-agent-test-" + uuid.NewString()[:8], enrolment: tokens.New(tokens.Enrolment), asked: make(chan string, 16)}
+	h := &playedHub{name: "slipway-agent-test-" + uuid.NewString()[:8], enrolment: tokens.New(tokens.Enrolment), asked: make(chan string, 16), dialed: make(chan struct{}, 1)}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /api/v1/agent/enrol", func(w http.ResponseWriter, r *http.Request) {
 		var body struct{ Agent, Digest string }
@@ -197,9 +215,16 @@ func realHub(t *testing.T, agents, root string) *playedHub {
 		h.asked <- body.Agent + " " + body.Digest
 		fmt.Fprintf(w, `{"host": %q, "name": "builder-01", "owner": %q}`, h.name, h.name)
 	})
-	server := httptest.NewServer(mux)
+	mux.HandleFunc("GET /api/v1/agent/connect", func(w http.ResponseWriter, _ *http.Request) {
+		select {
+		case h.dialed <- struct{}{}:
+		default:
+		}
+		http.Error(w, "not now", http.StatusServiceUnavailable)
+	})
+	server := httptest.NewTLSServer(mux)
 	t.Cleanup(server.Close)
-	h.url = server.URL
+	h.url, h.certificate = server.URL, server.Certificate().Raw
 	install, err := New(Config{
 		Hosts:     InviterFunc(func(context.Context, tokens.Token) (Invited, error) { return Invited{Host: "builder-01"}, nil }),
 		PublicURL: server.URL, AgentsDir: agents, name: h.name, root: root,

@@ -18,7 +18,7 @@ import (
 var scripts embed.FS
 
 // parts are the script's, in their order. Only the first one is filled in.
-var parts = []string{"say.sh", "host.sh", "fetch.sh", "engine.sh", "service.sh", "container.sh", "uninstall.sh", "main.sh"}
+var parts = []string{"say.sh", "host.sh", "settings.sh", "fetch.sh", "engine.sh", "service.sh", "container.sh", "uninstall.sh", "main.sh"}
 
 var (
 	head    = parse("head.sh.tmpl")

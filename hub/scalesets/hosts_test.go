@@ -6,6 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/slipway-ci/slipway/hub/hosts"
+	"github.com/slipway-ci/slipway/hub/hosts/form"
 	"github.com/slipway-ci/slipway/template/file"
 )
 
@@ -49,6 +50,6 @@ func TestSelectorsHaveTheLabelsOfHosts(t *testing.T) {
 		labels := map[string]string{c[0]: c[1]}
 		d := Document{Labels: []string{"x"}, CPU: 1, Memory: 1 << 30, Max: 1, Selector: labels}
 		_, err := d.parse("small", file.Options{})
-		require.Equal(t, hosts.CheckLabels("labels", labels) == nil, err == nil, "%q: %v", c, err)
+		require.Equal(t, form.Labels("labels", labels) == nil, err == nil, "%q: %v", c, err)
 	}
 }

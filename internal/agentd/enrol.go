@@ -3,6 +3,8 @@ package agentd
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -144,6 +146,9 @@ func (e Enrolment) send(ctx context.Context, client *http.Client, body []byte) (
 	req.Header.Set("Content-Type", "application/json")
 	res, err := client.Do(req)
 	if err != nil {
+		if bad := insecure(err); bad != nil {
+			return answer{}, backoff.Permanent(bad)
+		}
 		return answer{}, err
 	}
 	defer res.Body.Close()
@@ -152,6 +157,9 @@ func (e Enrolment) send(ctx context.Context, client *http.Client, body []byte) (
 		return answer{}, fmt.Errorf("the hub's answer: %w", err)
 	}
 	if res.StatusCode != http.StatusOK {
+		if req.URL.Scheme == "http" && speaksTLS(data) {
+			return answer{}, backoff.Permanent(errors.New("the hub speaks TLS: --hub must begin with https://"))
+		}
 		err := problem(res.StatusCode, data)
 		if res.StatusCode >= 500 || res.StatusCode == http.StatusTooManyRequests || res.StatusCode == http.StatusRequestTimeout {
 			return answer{}, err
@@ -163,6 +171,29 @@ func (e Enrolment) send(ctx context.Context, client *http.Client, body []byte) (
 		return answer{}, backoff.Permanent(errors.New("what answers there is no hub of this version"))
 	}
 	return a, nil
+}
+
+// insecure says of a connection what is wrong with it that asking again can't mend;
+// nil: it may pass.
+func insecure(err error) error {
+	var (
+		authority x509.UnknownAuthorityError
+		refused   *tls.CertificateVerificationError
+	)
+	switch {
+	case errors.Is(err, http.ErrSchemeMismatch):
+		return errors.New("the hub speaks plain HTTP: --hub must begin with http://")
+	case errors.As(err, &authority):
+		return fmt.Errorf("the hub's certificate is of an authority that this machine does not know: put that authority's certificate (PEM) into a file and set SLIPWAY_CA_FILE, or --ca-file, to it (%w)", authority)
+	case errors.As(err, &refused):
+		return fmt.Errorf("the hub's certificate is not good here: is --hub right, and this machine's clock? (%w)", refused.Err)
+	}
+	return nil
+}
+
+// speaksTLS knows how servers in Go, and nginx, answer plain HTTP on a port for TLS.
+func speaksTLS(body []byte) bool {
+	return bytes.Contains(body, []byte("Client sent an HTTP request to an HTTPS server")) || bytes.Contains(body, []byte("plain HTTP request was sent to HTTPS port"))
 }
 
 // problem says in words what the hub has answered, and what to do about it.

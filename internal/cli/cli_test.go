@@ -52,7 +52,7 @@ func TestTranscripts(t *testing.T) {
 		{"tokens-revoke-json", "tokens revoke 018f-t3 018f-t4 -o json", map[string]clitest.Answer{"DELETE tokens/018f-t3": {Status: 204}, "DELETE tokens/018f-t4": {Status: 204}}},
 		{"jobs-cancel-json", "jobs cancel 018f-j1 -o json", map[string]clitest.Answer{"POST jobs/018f-j1/cancel": ok("job-queued.json")}},
 		{"jobs-wait-json", "jobs wait 018f-j2 018f-j3 -o json", map[string]clitest.Answer{
-			"GET jobs/018f-j2?wait_seconds=30": ok("job-failed.json"), "GET jobs/018f-j3?wait_seconds=30": ok("job-failed.json")}},
+			"GET jobs/018f-j2": ok("job-queued.json"), "GET jobs/018f-j2?wait_seconds=30": ok("job-failed.json"), "GET jobs/018f-j3?wait_seconds=30": ok("job-failed.json")}},
 		{"whoami", "whoami", map[string]clitest.Answer{"GET whoami": ok("whoami.json")}},
 		{"whoami-json", "whoami -o json", map[string]clitest.Answer{"GET whoami": ok("whoami.json")}},
 		{"whoami-refused", "whoami", map[string]clitest.Answer{"GET whoami": clitest.Problem(401, "token-revoked", "this token was revoked")}},

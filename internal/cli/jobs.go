@@ -130,12 +130,12 @@ func jobsLogs() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if options.Attempt > 0 && !options.Follow {
+			if options.Attempt > 0 || options.Follow { // what never answered is not waited for
 				job, err := r.Job(c.Context(), args[0])
 				if err != nil {
 					return r.Explain(c, "job", args[0], err)
 				}
-				if options.Attempt > job.Attempt {
+				if options.Attempt > job.Attempt && !options.Follow {
 					return fmt.Errorf("job %s has had %d attempts: there is no attempt %d", args[0], job.Attempt, options.Attempt)
 				}
 			}

@@ -157,16 +157,22 @@ func waitAll(c *cobra.Command, r *remote.Hub, output *command.Output, ids []stri
 		ctx, cancel = context.WithTimeout(ctx, timeout)
 		defer cancel()
 	}
+	explain := func(id string, err error) error {
+		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil {
+			return fmt.Errorf("job %s has not ended after %s", id, timeout)
+		}
+		return r.Explain(c, "job", id, err)
+	}
+	if _, err := r.Job(ctx, ids[0]); err != nil { // what never answered is not waited for
+		return explain(ids[0], err)
+	}
 	failed, ended := false, []client.Job{}
 	for _, id := range ids {
 		stop := tellWaits(c, r, id)
 		job, err := r.Wait(ctx, id)
 		stop()
-		switch {
-		case errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil:
-			return fmt.Errorf("job %s has not ended after %s", id, timeout)
-		case err != nil:
-			return r.Explain(c, "job", id, err)
+		if err != nil {
+			return explain(id, err)
 		}
 		failed, ended = failed || !job.Succeeded(), append(ended, job)
 		if output.JSON() {

@@ -28,7 +28,7 @@ func tellWaits(c *cobra.Command, r *remote.Hub, id string) (stop func()) {
 	ctx, cancel := context.WithCancel(c.Context())
 	var telling sync.WaitGroup
 	telling.Go(func() {
-		followWaits(ctx, c.ErrOrStderr(), id, func() (client.Waiting, error) { return r.Waiting(ctx, id) })
+		followWaits(ctx, r.Notices, id, func() (client.Waiting, error) { return r.Waiting(ctx, id) })
 	})
 	return func() {
 		cancel()

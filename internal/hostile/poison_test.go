@@ -119,7 +119,14 @@ func TestAHostThatFailsAllItGetsHoldsUpNoOther(t *testing.T) {
 			return ""
 		}
 	}
+	// It takes each runner, and at once has none.
+	gone := func(l *liar, f wire.Frame) string {
+		l.say(`{"type":"answer","epoch":%d,"id":%d}`, l.epoch, f.ID)
+		l.say(`{"type":"changes","epoch":%d,"changes":{"gone":[%q]}}`, l.epoch, f.Spec.ID)
+		return "-"
+	}
 	for name, launch := range map[string]func(*liar, wire.Frame) string{
+		"gone":      gone,
 		"invalid":   fails("invalid"),
 		"exhausted": fails("exhausted"),
 		"crashes":   ends("failed"),

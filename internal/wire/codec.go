@@ -115,7 +115,7 @@ func (g *Greeting) check() error {
 	if g == nil || g.Agent == "" || g.Protocol < 1 {
 		return errMissing
 	}
-	return errors.Join(within(len(g.Agent) <= MaxID && len(g.Engine) <= MaxID && len(g.Version) <= MaxID), g.Facts.check())
+	return errors.Join(within(len(g.Agent) <= MaxID && len(g.Engine) <= MaxID && len(g.Instance) <= MaxID && len(g.Version) <= MaxID), g.Facts.check())
 }
 
 func (h *HostFacts) check() error {

@@ -26,8 +26,8 @@ const (
 
 	// Superseded, in a bye: a newer connection of the same host has taken over.
 	Superseded Code = "superseded"
-	// Duplicated, in a bye: the engine belongs to another host, or the host to
-	// another engine.
+	// Duplicated, in a bye: the engine belongs to another host, the host to another
+	// engine, or another agent lives under the host's name at the same time.
 	Duplicated Code = "host-duplicated"
 	// Removed, in a bye: the host is not known any more.
 	Removed Code = "host-removed"

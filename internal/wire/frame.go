@@ -86,6 +86,10 @@ type Greeting struct {
 	// where it has none.
 	Agent  string `json:"agent"`
 	Engine string `json:"engine,omitempty"`
+	// Instance is random, made anew at each start of the agent, and the same for all
+	// its connections: by it two that live at once are told from one that was started
+	// anew. Empty: it does not say.
+	Instance string `json:"instance,omitempty"`
 	// Version is the agent's build, for display.
 	Version string    `json:"version,omitempty"`
 	Facts   HostFacts `json:"facts"`

@@ -31,6 +31,7 @@ const (
 // Link is one connection. Any failure ends all of it, once; Run returns then.
 type Link struct {
 	conn    *websocket.Conn
+	opened  time.Time
 	silence atomic.Int64 // nanoseconds: 0 means no limit yet
 	queue   chan *Outgoing
 	bulk    chan *Outgoing // goes when queue is empty
@@ -49,8 +50,12 @@ type Link struct {
 // NewLink makes a link of a connection, with a queue of so many frames. Before
 // Run nothing is sent.
 func NewLink(conn *websocket.Conn, queue int) *Link {
-	return &Link{conn: conn, queue: make(chan *Outgoing, queue), bulk: make(chan *Outgoing), done: make(chan struct{}), allowance: floodBurst, budget: NewBudget()}
+	return &Link{conn: conn, opened: time.Now(), queue: make(chan *Outgoing, queue), bulk: make(chan *Outgoing), done: make(chan struct{}), allowance: floodBurst, budget: NewBudget()}
 }
+
+// Opened is when the link was made. What a dialling peer says on it was said after that:
+// it waits for the answer to its request to open the connection.
+func (l *Link) Opened() time.Time { return l.opened }
 
 // Outgoing is a frame on its way to the socket.
 type Outgoing struct {

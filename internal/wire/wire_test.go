@@ -201,7 +201,7 @@ func TestBounds(t *testing.T) {
 		`{"type":"facts","facts":{"gpus":[` + strings.TrimSuffix(gpus, ",") + `]}}`,
 		`{"type":"facts","facts":{"runtimes":[""]}}`, `{"type":"facts","facts":{"runtimes":[` + many(wire.MaxRuntimes+1, `"r"`) + `]}}`,
 		`{"type":"facts","facts":{"hints":{"k":"` + strings.Repeat("x", wire.MaxRunner) + `"}}}`,
-		`{"type":"hello","hello":{"protocol":1,"agent":"a","facts":{"gpus":[{"id":"a"},{"id":"a"}]}}}`,
+		`{"type":"hello","hello":{"protocol":1,"agent":"a","facts":{"gpus":[{"id":"a"},{"id":"a"}]}}}`, `{"type":"hello","hello":{"protocol":1,"agent":"a","instance":"` + long + `","facts":{}}}`,
 		`{"type":"launch","id":1,"spec":{"id":"x","gpu_ids":[` + many(wire.MaxGPUs+1, `"g"`) + `]}}`,
 		`{"type":"launch","id":1,"spec":{"id":"x","credential":{"password":"` + strings.Repeat("x", wire.MaxCredential+1) + `"}}}`,
 		`{"type":"prepare","id":1,"spec":{"credential":{"password":"` + strings.Repeat("x", wire.MaxCredential+1) + `"}}}`,

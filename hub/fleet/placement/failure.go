@@ -47,8 +47,11 @@ const mostPause = 30 * time.Second
 
 // waits says whether what came of earlier launches holds up a host that has room.
 func (h *Host) waits(a *Ask, room int, now time.Time) (int, Obstacle) {
-	if p := h.exhausted[a.key()]; p != nil && now.Before(p.until) {
-		return 0, Exhausted
+	if p := h.exhausted[a.key()]; p != nil {
+		if now.Before(p.until) || h.Load.Unanswered > 0 {
+			return 0, Exhausted
+		}
+		room = 1 // one at a time, to see whether it is over
 	}
 	failing := h.failures[a.key()]
 	switch {
@@ -57,7 +60,19 @@ func (h *Host) waits(a *Ask, room int, now time.Time) (int, Obstacle) {
 	case now.Before(failing.until), h.Load.Unanswered > 0, failing.probe != "":
 		return 0, BackingOff
 	}
-	return 1, "" // one at a time, to see whether it is over
+	return 1, "" // as there
+}
+
+// Pause is how long the host is left alone with what is asked for, from now on, by what
+// failed there or its own word; 0: it is not.
+func (h *Host) Pause(a *Ask, now time.Time) (pause time.Duration) {
+	if p := h.exhausted[a.key()]; p != nil {
+		pause = p.until.Sub(now)
+	}
+	if failing := h.failures[a.key()]; failing.of(a) {
+		pause = max(pause, failing.until.Sub(now))
+	}
+	return max(pause, 0)
 }
 
 // again is when the pause is over that is the obstacle; zero: it is none, or it ends with

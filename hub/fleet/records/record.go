@@ -4,10 +4,13 @@
 // themselves say the same, for a hub that has lost its store.
 package records
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // Record is what must outlive the hub of one runner: that it may be on that host,
-// and what of the host it takes up. It holds no secret. The names of its JSON are
+// what of the host it takes up, and how it ended. It holds no secret. The names of its JSON are
 // stored: add at the end only.
 type Record struct {
 	// Runner is the id.
@@ -24,6 +27,10 @@ type Record struct {
 	Memory int64   `json:"memory,omitempty"`
 	// GPUs are the ids of the devices that are its own.
 	GPUs []string `json:"gpus,omitempty"`
+	// Created is when it was launched; zero: nobody knows.
+	Created time.Time `json:"created,omitzero"`
+	// End is how it ended; nil: it has not, or nobody knows.
+	End *End `json:"end,omitempty"`
 }
 
 // Store keeps records. One goroutine at a time calls it.

@@ -2,6 +2,7 @@ package records_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -123,4 +124,18 @@ func TestSaver(t *testing.T) {
 		require.NoError(t, last.Wait(t.Context()), "what is left at the end is written")
 		require.Subset(t, stored(), []string{"r3", "r4"})
 	})
+}
+
+// What was stored by an earlier version is read as it was, and all of a record comes back.
+func TestRecordsAreReadAsTheyWereStored(t *testing.T) {
+	for _, text := range []string{
+		`{"runner":"r","host":"h","labels":{"a":"b"},"doomed":true,"cpu":1.5,"memory":7,"gpus":["g"]}`,
+		`{"runner":"r","host":"h","created":"2026-01-02T03:04:05Z","end":{"state":"failed","exit_code":3,"oom_killed":true,"error":"e","started":"2026-01-02T03:04:06Z","finished":"2026-01-02T03:04:07Z"}}`,
+	} {
+		var r records.Record
+		require.NoError(t, json.Unmarshal([]byte(text), &r))
+		back, err := json.Marshal(r)
+		require.NoError(t, err)
+		require.Equal(t, text, string(back))
+	}
 }

@@ -1,16 +1,14 @@
 # import_image makes the image of the hub's own agent: the program, whom to trust, and a
 # folder for temporary files.
 import_image() {
-  local stage=$tmp/image roots='' candidate label
+  local stage=$tmp/image roots_sha256='' labels
   image=$name:$(printf '%s' "$agent_version" | tr -c 'A-Za-z0-9_.-' '-')
-  label=$(docker image inspect --format '{{index .Config.Labels "slipway.agent.sha256"}}' "$image" 2>/dev/null) || label=''
-  if [[ $label == "$agent_sha256" ]]; then
+  if [[ -n $roots ]]; then roots_sha256=$(sha256_of "$roots"); fi
+  labels=$(docker image inspect --format '{{index .Config.Labels "slipway.agent.sha256"}} {{index .Config.Labels "slipway.roots.sha256"}}' "$image" 2>/dev/null) || labels=''
+  if [[ $labels == "$agent_sha256 $roots_sha256" ]]; then
     say "agent: $image is here"
     return 0
   fi
-  for candidate in /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt; do
-    if [[ -z $roots && -r $root$candidate ]]; then roots=$root$candidate; fi
-  done
   if [[ $dry_run == no ]]; then
     install -d -m 0755 "$stage" "$stage/usr" "$stage/usr/local" "$stage/usr/local/bin" "$stage/etc" "$stage/etc/ssl" "$stage/etc/ssl/certs"
     install -d -m 1777 "$stage/tmp"
@@ -19,7 +17,7 @@ import_image() {
     tar -C "$stage" --owner=0 --group=0 -cf "$tmp/image.tar" .
   fi
   quietly docker import --change 'ENTRYPOINT ["/usr/local/bin/slipway-agent"]' --change 'CMD ["run"]' \
-    --change "LABEL slipway.agent.sha256=$agent_sha256" "$tmp/image.tar" "$image"
+    --change "LABEL slipway.agent.sha256=$agent_sha256" --change "LABEL slipway.roots.sha256=$roots_sha256" "$tmp/image.tar" "$image"
   say "agent: $image"
 }
 
@@ -35,6 +33,23 @@ container_flags() {
   engine_dir=$(docker info --format '{{.DockerRootDir}}' 2>/dev/null) || engine_dir=''
   # Its own place, so that the engine's word for it holds inside too; for the disk gauge.
   if [[ $engine_dir == /* ]]; then flags+=(--volume "$engine_dir:$engine_dir:ro"); fi
+}
+
+# container_settings sets told: flags, and how the agent's containers get the settings and
+# all of agent.env. That is written anew for them: engines know no quotes in such a file.
+container_settings() {
+  local ours='SLIPWAY_CA_FILE|HTTPS_PROXY|HTTP_PROXY|NO_PROXY|https_proxy|http_proxy|no_proxy'
+  told=("${flags[@]}")
+  if [[ -n $ca ]]; then told+=(--volume "$ca:$ca:ro"); fi
+  if [[ -z $said ]] && ((${#variables[@]} == 0)); then return 0; fi
+  told+=(--env-file "$tmp/agent.env")
+  (
+    umask 077
+    {
+      grep -vE "^($ours)=" <<<"$said" || true
+      if ((${#variables[@]} > 0)); then printf '%s\n' "${variables[@]}"; fi
+    } >"$tmp/agent.env"
+  )
 }
 
 # make_volume makes the data volume, for root alone, whatever the image has in its place.
@@ -58,6 +73,7 @@ install_container() {
     import_image
   fi
   container_flags
+  container_settings
   act install -d -m 0755 "$conf_dir"
   if has_container; then
     # Jobs go on: an agent takes over what runs when it starts.
@@ -67,8 +83,9 @@ install_container() {
   make_volume
   enrol_in_container || die "the enrolment did not succeed, see above; a new line: slipway hosts reenrol $host_name"
   revive=(true)
+  keep_settings
   if has_container; then quietly docker rm --force "$name"; fi
-  quietly docker create --name "$name" --restart unless-stopped --log-driver local "${flags[@]}" "$image" run --data "$data_inside"
+  quietly docker create --name "$name" --restart unless-stopped --log-driver local "${told[@]}" "$image" run --data "$data_inside"
   if [[ -n $update_key ]]; then
     if [[ $dry_run == no ]]; then printf '%s\n' "$update_key" >"$tmp/update-key.pub"; fi
     quietly docker cp "$tmp/update-key.pub" "$name:$data_inside/update-key.pub"
@@ -80,7 +97,7 @@ install_container() {
 
 # enrol_in_container hands the enrolment over on standard input: arguments can be read by anyone.
 enrol_in_container() {
-  local command=(docker run --rm --interactive "${flags[@]}" "$image" enrol --data "$data_inside" "${reach[@]}" --token-file /dev/stdin)
+  local command=(docker run --rm --interactive "${told[@]}" "$image" enrol --data "$data_inside" "${reach[@]}" --token-file /dev/stdin)
   if [[ $dry_run == yes ]]; then
     act "${command[@]}"
   else

@@ -24,6 +24,7 @@ main() {
   tmp=$(mktemp -d)
   trap finish EXIT
   say "enrolling this host as $host_name at $hub_url, as a $mode"
+  settle
   # Everything is fetched and checked before anything is installed.
   fetch_agent
   fetch_sysbox

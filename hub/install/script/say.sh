@@ -4,6 +4,11 @@ die() {
   warn "$@"
   exit 1
 }
+sha256_of() {
+  local sum
+  sum=$(sha256sum "$1")
+  printf '%s' "${sum%% *}"
+}
 has() { command -v "$1" >/dev/null 2>&1; }
 
 # act runs a command that changes this host. With --dry-run it prints it.

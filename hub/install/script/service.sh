@@ -92,8 +92,8 @@ END
 install_program() {
   local sum=''
   act install -d -m 0755 "$lib_dir/bin"
-  if [[ -f $program ]]; then sum=$(sha256sum "$program"); fi
-  if [[ ${sum%% *} == "$agent_sha256" ]]; then
+  if [[ -f $program ]]; then sum=$(sha256_of "$program"); fi
+  if [[ $sum == "$agent_sha256" ]]; then
     say "agent: $agent_version is here"
   else
     act install -m 0755 "$tmp/slipway-agent" "$program.new"
@@ -127,8 +127,9 @@ install_service() {
     revive=(systemctl start "$name")
     act systemctl stop "$name"
   fi
-  act "$program" enrol --data "$data_dir" "${reach[@]}" --token-file "$token_file" ||
+  reaching act "$program" enrol --data "$data_dir" "${reach[@]}" --token-file "$token_file" ||
     die "the enrolment did not succeed, see above; a new line: slipway hosts reenrol $host_name"
+  keep_settings
   act install -d -m 0755 "${unit%/*}"
   unit_text | write "$unit" 0644
   act systemctl daemon-reload

@@ -77,6 +77,7 @@ uninstall() {
   if [[ $was == container ]]; then remove_container; fi
   remove_service
   remove_packages
+  drop_settings
   act rm -rf "$lib_dir"
   if [[ -d $conf_dir ]]; then rmdir_empty "$conf_dir"; fi
   if [[ $dry_run == yes ]]; then

@@ -9,6 +9,22 @@ self=${0##*/}
   printf '\n'
 } >>"$CALLS"
 
+# shows OPTION… records the files that options name.
+shows() {
+  while (($# > 1)); do
+    if [[ $1 == --cacert || $1 == --env-file ]]; then grep -v '^$' "$2" | sed 's/^/  /' >>"$CALLS"; fi
+    shift
+  done
+}
+shows "$@"
+case $self in
+  curl | slipway-agent | apt-get)
+    for variable in SLIPWAY_CA_FILE HTTPS_PROXY https_proxy HTTP_PROXY http_proxy NO_PROXY no_proxy; do
+      if [[ -v $variable ]]; then printf '  with %s=%s\n' "$variable" "${!variable}" >>"$CALLS"; fi
+    done
+    ;;
+esac
+
 # No command is to take what the shell still has to read.
 if [[ $self == systemctl || $self == docker && "$*" == version* ]] && IFS= read -r -N 1 _; then
   printf '%s took input\n' "$self" >>"$CALLS"
@@ -41,6 +57,7 @@ case $self in
       if [[ $1 == --output ]]; then out=$2; fi
       shift
     done
+    if is unknown-authority; then exit 60; fi
     is "www/${1##*/}" || fail "(22) The requested URL returned error: 404"
     cat "$STATE/www/${1##*/}" >"$out"
     ;;

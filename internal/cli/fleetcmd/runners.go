@@ -63,7 +63,7 @@ var runnerList = remote.List[client.Runner]{Kind: "runner", Columns: []remote.Co
 	{Head: "HOST", Cell: func(r client.Runner) string { return r.Host }},
 	{Head: "STATE", Cell: ended},
 	{Head: "JOB", Cell: func(r client.Runner) string { return r.Job }},
-	{Head: "AGE", Cell: func(r client.Runner) string { return command.Age(r.CreatedAt) }},
+	{Head: "AGE", Cell: func(r client.Runner) string { return command.AgeOf(r.CreatedAt) }},
 	{Head: "ERROR", Cell: func(r client.Runner) string { return r.Error }},
 }}
 
@@ -91,7 +91,7 @@ func showRunner(w io.Writer, r client.Runner) error {
 	}
 	return command.Table(w, []string{"id", r.ID}, [][]string{
 		{"scale set", r.ScaleSet}, {"host", r.Host}, {"state", r.State}, {"job", r.Job}, {"exit code", code}, {"error", r.Error},
-		{"created", command.Stamp(r.CreatedAt)}, {"started", command.StampOf(r.StartedAt)}, {"ended", command.StampOf(r.EndedAt)},
+		{"created", command.StampOf(r.CreatedAt)}, {"started", command.StampOf(r.StartedAt)}, {"ended", command.StampOf(r.EndedAt)},
 	})
 }
 

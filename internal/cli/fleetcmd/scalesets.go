@@ -244,11 +244,20 @@ func scaleSetsWhy() *cobra.Command {
 				{Head: "HOST", Cell: func(v client.Verdict) string { return v.Host }},
 				{Head: "ELIGIBLE", Cell: func(v client.Verdict) string { return yesNo(v.Eligible) }},
 				{Head: "REASON", Cell: func(v client.Verdict) string { return v.Reason }},
+				{Head: "TRIED AGAIN", Cell: triedAgain},
 				{Head: "LAST FAILURE", Cell: lastFailure},
 			},
 		}.Print(c, output)
 	}
 	return c
+}
+
+// triedAgain is in how long a host is tried again that waits for a pause.
+func triedAgain(v client.Verdict) string {
+	if v.RetryAt == nil {
+		return ""
+	}
+	return "in " + command.Short(time.Until(*v.RetryAt))
 }
 
 // lastFailure is how a launch failed last, and how long ago.

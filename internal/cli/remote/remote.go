@@ -8,7 +8,9 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"strings"
 
@@ -35,8 +37,13 @@ const (
 // Hub is a hub as the commands see it.
 type Hub struct {
 	*client.Client
-	// Address is the hub's URL.
+	// Address is the hub's URL, without a password.
 	Address string
+	// Notices is where people are told, in lines and from any goroutine, what they
+	// should know while they wait: standard error.
+	Notices io.Writer
+
+	way *way
 }
 
 // Address is the hub's URL, as the environment says.
@@ -53,11 +60,16 @@ func Connect(c *cobra.Command) (*Hub, error) {
 	if err != nil {
 		return nil, err
 	}
-	made, err := client.New(client.Config{URL: Address(), Token: token, HTTP: &http.Client{Transport: transport}})
+	h := &Hub{Address: Address(), Notices: &shared{Writer: c.ErrOrStderr()}}
+	if address, err := url.Parse(h.Address); err == nil {
+		h.Address = address.Redacted()
+	}
+	h.way = &way{next: transport, notices: h.Notices, address: h.Address}
+	h.Client, err = client.New(client.Config{URL: Address(), Token: token, HTTP: &http.Client{Transport: h.way}})
 	if err != nil {
 		return nil, command.Usage(c, "%s or %s: %w", EnvURL, EnvToken, err)
 	}
-	return &Hub{made, Address()}, nil
+	return h, nil
 }
 
 // Transport is how the hub is reached: as the environment says, with the
@@ -94,6 +106,7 @@ var lists = map[string]string{
 // object's; a name may be empty.
 func (h *Hub) Explain(c *cobra.Command, kind, name string, err error) error {
 	object := strings.TrimSpace(kind + " " + name)
+	var answer *client.Error
 	switch {
 	case err == nil:
 		return nil
@@ -115,8 +128,8 @@ func (h *Hub) Explain(c *cobra.Command, kind, name string, err error) error {
 		return fmt.Errorf("%s was edited by somebody else since it was read: look at it again, then repeat", object)
 	case errors.Is(err, client.ErrInvalid), errors.Is(err, client.ErrUsage):
 		return command.Invalid(err)
-	case errors.Is(err, client.ErrTooMany):
-		return fmt.Errorf("the hub at %s: %w", h.Address, err)
+	case errors.Is(err, client.ErrTooMany), errors.As(err, &answer) && answer.Status == http.StatusTooManyRequests:
+		return fmt.Errorf("the hub at %s: %w%s", h.Address, err, h.way.again())
 	case errors.Is(err, client.ErrAuthority):
 		return fmt.Errorf("the certificate of the hub at %s is of an authority that this machine does not know: put that authority's certificate (PEM) into a file and set %s to it (%w)", h.Address, EnvCA, err)
 	case errors.Is(err, client.ErrTLS):

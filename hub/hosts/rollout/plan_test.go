@@ -1,4 +1,4 @@
-package hosts
+package rollout
 
 import (
 	"flag"
@@ -14,8 +14,8 @@ import (
 	"github.com/slipway-ci/slipway/hub/fleet"
 )
 
-// rollout makes orders a, b, c … of which the first so many are canaries.
-func rollout(canaries int, states ...orderState) (orders []order) {
+// ordered makes orders a, b, c … of which the first so many are canaries.
+func ordered(canaries int, states ...orderState) (orders []order) {
 	for n, state := range states {
 		name := string(rune('a' + n))
 		orders = append(orders, order{host: name, name: name, rollout: "r", canary: n < canaries, version: newer, state: state})
@@ -23,7 +23,9 @@ func rollout(canaries int, states ...orderState) (orders []order) {
 	return orders
 }
 
-func TestPlanRollout(t *testing.T) {
+const newer = "v1.3.0"
+
+func TestPlan(t *testing.T) {
 	now := time.Now()
 	old, up, away := fleet.HostState{Online: true, Version: "v1.2.0", Since: now.Add(-time.Hour)}, fleet.HostState{Online: true, Version: newer}, fleet.HostState{Version: "v1.2.0"}
 	wentBack := fleet.HostState{Online: true, Version: "v1.2.0", Since: now, Facts: fleet.Facts{Hints: map[string]string{HintUpdateProblem: "1.3.0: no hub within 2m0s"}}}
@@ -58,13 +60,13 @@ func TestPlanRollout(t *testing.T) {
 		"one that was asked goes on":                {1, []orderState{"failed", "asked", "stopped"}, time.Minute, []fleet.HostState{old, up, old}, "b done"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			orders, states := rollout(test.canaries, test.orders...), map[string]fleet.HostState{}
+			orders, states := ordered(test.canaries, test.orders...), map[string]fleet.HostState{}
 			for n, st := range test.states {
 				states[orders[n].host] = st
 				orders[n].asked = now.Add(-test.asked)
 			}
 			var got []string
-			for _, s := range planRollout(orders, states, now, 10*time.Minute) {
+			for _, s := range plan(orders, states, now, 10*time.Minute) {
 				got = append(got, strings.TrimSpace(s.name+" "+string(s.to)+" "+s.problem))
 			}
 			require.Equal(t, test.want, strings.Join(got, ", "))
@@ -82,14 +84,14 @@ func TestRolloutsKeepTheirPromises(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		n := rapid.IntRange(1, 6).Draw(rt, "hosts")
 		canaries := rapid.IntRange(1, n).Draw(rt, "canaries")
-		orders := rollout(canaries, slices.Repeat([]orderState{orderWaiting}, n)...)
+		orders := ordered(canaries, slices.Repeat([]orderState{orderWaiting}, n)...)
 		states := map[string]fleet.HostState{}
 		for _, o := range orders {
 			states[o.host] = fleet.HostState{Online: true, Version: "v1.2.0"}
 		}
 		now, failed := time.Unix(1_800_000_000, 0), false
 		step := func() {
-			for _, s := range planRollout(orders, states, now, 10*time.Minute) {
+			for _, s := range plan(orders, states, now, 10*time.Minute) {
 				i := slices.IndexFunc(orders, func(o order) bool { return o.host == s.host })
 				if s.to == orderAsked {
 					if failed {

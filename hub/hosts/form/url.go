@@ -1,4 +1,4 @@
-package hosts
+package form
 
 import (
 	"errors"
@@ -6,25 +6,16 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
-
-	"github.com/slipway-ci/slipway/tokens"
 )
 
 // plainURL has nothing in it that a shell, or curl's globbing, might take for its
 // own: it stands in a line that people run as root.
 var plainURL = regexp.MustCompile(`^https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?$`)
 
-// CheckPublicURL says whether a hub may have this URL as its own, where hosts reach
-// it. Empty is allowed: no host can be enrolled then. insecure allows plain HTTP
-// beyond this machine.
-func CheckPublicURL(text string, insecure bool) error {
-	_, err := publicURL(text, insecure)
-	return err
-}
-
-// publicURL checks the hub's own URL and cuts the slash at its end. Empty is
-// allowed, and stays so.
-func publicURL(text string, insecure bool) (string, error) {
+// PublicURL says whether a hub may have this URL as its own, where hosts reach it, and
+// cuts the slash at its end. Empty is allowed, and stays so: no host can be enrolled
+// then. insecure allows plain HTTP beyond this machine.
+func PublicURL(text string, insecure bool) (string, error) {
 	if text == "" {
 		return "", nil
 	}
@@ -44,13 +35,4 @@ func loopback(host string) bool {
 	}
 	addr, err := netip.ParseAddr(host)
 	return err == nil && addr.IsLoopback()
-}
-
-// line is what is run on a machine to make it a host.
-func line(base string, token tokens.Token) string {
-	u := base + "/install/" + token.Reveal() + ".sh"
-	if strings.Contains(u, "[") { // of an IPv6 address
-		u = "'" + u + "'"
-	}
-	return "curl -fsSL " + u + " | sudo bash"
 }

@@ -1,4 +1,4 @@
-package hosts
+package rollout
 
 import (
 	"fmt"
@@ -10,32 +10,8 @@ import (
 	"github.com/slipway-ci/slipway/tokens"
 )
 
-// order is one host's order to become another version, as it is stored.
-type order struct {
-	host, name string
-	rollout    string
-	canary     bool
-	version    string
-	state      orderState
-	problem    string
-	asked      time.Time
-}
-
-// orderState is stored: add at the end only.
-type orderState string
-
-const (
-	orderWaiting orderState = "waiting" // for its turn, or for its host
-	orderAsked   orderState = "asked"   // its agent was told
-	orderFailed  orderState = "failed"
-	orderStopped orderState = "stopped" // since another failed
-	orderDone    orderState = "done"    // never stored: the row is deleted
-)
-
-func (o order) open() bool { return o.state == orderWaiting || o.state == orderAsked }
-
-// same compares versions: v1.2.3 is 1.2.3.
-func same(a, b string) bool { return strings.TrimPrefix(a, "v") == strings.TrimPrefix(b, "v") }
+// Same compares versions: v1.2.3 is 1.2.3.
+func Same(a, b string) bool { return strings.TrimPrefix(a, "v") == strings.TrimPrefix(b, "v") }
 
 // HintUpdateProblem is the hint by which an agent that went back to its former
 // version says why: the version that failed, ": ", and the reason.
@@ -51,12 +27,12 @@ func (s step) String() string {
 	return strings.TrimSuffix(fmt.Sprintf("%s to %s: %s -> %s: %s", s.name, s.version, s.state, s.to, s.problem), ": ")
 }
 
-// planRollout decides on one rollout, whose orders are given in their places. The
+// plan decides on one rollout, whose orders are given in their places. The
 // canaries go first, together; the others when all canaries are back with the new
 // version, one at a time. One that fails stops those that were not asked yet.
 // Hosts that are away wait for their return, and hold up nobody who does not have
 // to wait for them.
-func planRollout(orders []order, states map[string]fleet.HostState, now time.Time, timeout time.Duration) (steps []step) {
+func plan(orders []order, states map[string]fleet.HostState, now time.Time, timeout time.Duration) (steps []step) {
 	orders = slices.Clone(orders)
 	failed := ""
 	for i, o := range orders {
@@ -110,11 +86,11 @@ func (o order) with(problem string) order {
 func progress(o order, st fleet.HostState, now time.Time, timeout time.Duration) (next orderState, problem string) {
 	failed, why, told := strings.Cut(st.Facts.Hints[HintUpdateProblem], ": ")
 	switch {
-	case st.Online && same(st.Version, o.version):
+	case st.Online && Same(st.Version, o.version):
 		return orderDone, ""
 	case o.state != orderAsked:
 		return o.state, ""
-	case st.Online && told && same(failed, o.version) && st.Since.After(o.asked):
+	case st.Online && told && Same(failed, o.version) && st.Since.After(o.asked):
 		return orderFailed, fmt.Sprintf("%s: it went back: %s", o.version, tokens.Redact(why))
 	case now.Sub(o.asked) < timeout:
 		return o.state, ""
