@@ -173,7 +173,7 @@ func (s *site) leases(n int) (claims []queue.Claim) {
 	require.NoError(s.t, err)
 	for range n {
 		s.submit("manual")
-		claim, found, err := s.queue.Claim(s.t.Context(), session.Token, true)
+		claim, found, err := s.queue.Claim(s.t.Context(), session.Token, false)
 		require.NoError(s.t, err)
 		require.True(s.t, found)
 		claims = append(claims, claim)

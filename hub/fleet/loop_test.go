@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/slipway-ci/slipway/backend"
 	"github.com/slipway-ci/slipway/backend/memory"
 	"github.com/slipway-ci/slipway/hub/fleet"
 	"github.com/slipway-ci/slipway/internal/wire"
@@ -328,5 +329,47 @@ func TestTwoLoopsOverOneFleet(t *testing.T) {
 		for _, stop := range stops {
 			stop()
 		}
+	})
+}
+
+// greedy is a control plane that always has a job for whoever has room.
+type greedy struct{ *plane }
+
+func (g *greedy) Poll(ctx context.Context, ad provisioner.Advertisement) (provisioner.Demand, error) {
+	if free := ad.Free(); free > 0 {
+		return provisioner.Demand{Grants: []provisioner.Grant{{Reservation: newID(), Labels: []string{"linux"}, Count: free, Lifetime: 10 * time.Minute}}}, nil
+	}
+	<-time.After(ad.Wait)
+	return provisioner.Demand{}, ctx.Err()
+}
+
+// Of a host that says it is full no room is told, but for one runner whenever its pause
+// is over, and at once then: jobs are not promised to it and taken back all the time.
+func TestAHostThatSaysItIsFullIsPromisedNoJobs(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var asked atomic.Int64
+		w := newWorld(t, fleet.Config{}, memory.Config{Behaviour: func(backend.Spec) memory.Program {
+			asked.Add(1)
+			return memory.Program{Err: backend.ErrExhausted}
+		}}, "a")
+		w.startAll()
+		p := &greedy{&plane{woken: make(chan struct{}, 1), ended: map[string]int{}}}
+		loop, err := provisioner.New(provisioner.Config{
+			ControlPlane: p, Backend: w.Fleet, Logger: w.log.logger("loop"),
+			Templates: []template.Template{{Key: "small", Labels: []string{"linux"}, Image: "img", MaxConcurrency: 6}},
+		})
+		require.NoError(t, err)
+		ctx, stop := context.WithCancel(t.Context())
+		ran := make(chan error, 1)
+		go func() { ran <- loop.Run(ctx) }()
+		w.after(500 * time.Millisecond)
+		first, minted := asked.Load(), p.mints()
+		require.LessOrEqual(t, first, int64(6))
+		require.LessOrEqual(t, minted, 18)
+		w.after(10 * time.Second)
+		require.Equal(t, first+3, asked.Load(), "after 1, 3 and 7 seconds, and a moment")
+		require.LessOrEqual(t, p.mints(), minted+6)
+		stop()
+		require.NoError(t, <-ran)
 	})
 }

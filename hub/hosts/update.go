@@ -11,6 +11,7 @@ import (
 	"github.com/slipway-ci/slipway/hub/hosts/form"
 	"github.com/slipway-ci/slipway/hub/hosts/rollout"
 	"github.com/slipway-ci/slipway/hub/store"
+	"github.com/slipway-ci/slipway/tokens"
 )
 
 // UpdateSpec is an order to agents to become another version.
@@ -24,7 +25,7 @@ type UpdateSpec struct {
 
 // Update orders hosts, by names or ids, to become another version of the agent;
 // nil: all that are enrolled. Those that have it are passed over, and so are those
-// whose own policy forbids it; what was ordered of them before is over. A host that
+// that take none, by their own policy or for want of a key; what was ordered of them before is over. A host that
 // goes back, or does not return in time, says why in its UpdateProblem, and those
 // that were not told yet are stopped. Run carries it out. Errors: ErrNotFound,
 // queue.InvalidError.
@@ -99,10 +100,15 @@ func rank(st fleet.HostState) int {
 
 // toUpdate is a host as it does now, or as its agent last told.
 func toUpdate(h Host, st fleet.HostState) rollout.Host {
+	version, facts := h.AgentVersion, h.Facts
 	if st.Online {
-		return rollout.Host{ID: h.ID, Name: h.Name, Version: st.Version, Forbids: st.Facts.UpdateForbidden}
+		version, facts = st.Version, st.Facts
 	}
-	return rollout.Host{ID: h.ID, Name: h.Name, Version: h.AgentVersion, Forbids: h.Facts.UpdateForbidden}
+	to := rollout.Host{ID: h.ID, Name: h.Name, Version: version}
+	if facts.UpdateForbidden {
+		to.Forbids = cmp.Or(tokens.Redact(facts.Hints[rollout.HintUpdateForbidden]), "the host's own policy forbids updates by the hub")
+	}
+	return to
 }
 
 // updatable finds hosts, each once; nil: all that are enrolled.

@@ -130,6 +130,45 @@ func TestWhatAnAgentAnswersToAnUpdate(t *testing.T) {
 	}
 }
 
+// What was asked went with the session: the agent, or the hub, was killed over it.
+func TestAnAgentThatWasCutOffIsAskedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, ids := three(t)
+		w.fleet.update = func(string, string) error { return fleet.ErrOffline }
+		stop := w.run()
+		require.NoError(t, w.Update(t.Context(), []string{"h0", "h1"}, UpdateSpec{Version: newer}))
+		settle()
+		require.Len(t, w.fleet.asked(), 1)
+
+		stop() // the hub was killed
+		w = w.reopen(func(c *Config) { c.UpdateTimeout = 5 * time.Minute })
+		w.run()
+		w.fleet.is(ids[0], online("v1.2.0", 0))
+		w.fleet.is(ids[1], online("v1.2.0", 0))
+		settle()
+		require.Equal(t, []string{ids[0] + "=" + newer}, w.fleet.asked())
+		for range 10 { // and the agent, each time that it is asked
+			time.Sleep(20 * time.Second)
+			w.fleet.is(ids[0], online("v1.2.0", 0))
+			settle()
+		}
+		require.Len(t, w.fleet.asked(), 3, "but not for ever")
+		time.Sleep(6 * time.Minute)
+		require.Contains(t, w.host("h0").UpdateProblem, "after 5m0s it is still, or again, v1.2.0")
+		require.Contains(t, w.host("h1").UpdateProblem, "stopped, since h0 failed")
+
+		require.NoError(t, w.Update(t.Context(), []string{"h0"}, UpdateSpec{Version: newer}))
+		settle()
+		w.fleet.is(ids[0], online("v1.2.0", 0))
+		time.Sleep(10 * time.Second)
+		settle()
+		require.Len(t, w.fleet.asked(), 5, "a new order begins anew")
+		w.fleet.is(ids[0], online(newer, 0))
+		settle()
+		require.Empty(t, w.host("h0").UpdateTo+w.host("h0").UpdateProblem)
+	})
+}
+
 func TestAnUpdateThatHangsDoesNotHoldUpTheHub(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, ids := three(t)
@@ -193,15 +232,18 @@ func TestAHostThatForbidsUpdatesStopsNobody(t *testing.T) {
 		forbidding := online("v1.2.0", 0)
 		forbidding.Facts.UpdateForbidden = true
 		w.fleet.is(ids[0], forbidding)
+		keyless := online("v1.2.0", 0)
+		keyless.Facts.UpdateForbidden, keyless.Facts.Hints = true, map[string]string{rollout.HintUpdateForbidden: "no key " + tokens.New(tokens.Agent).Reveal()}
+		w.fleet.is(ids[1], keyless)
 		w.run()
 		require.NoError(t, w.Update(t.Context(), nil, UpdateSpec{Version: "1.3.0"}))
 		settle()
-		require.Equal(t, []string{ids[1] + "=1.3.0"}, w.fleet.asked(), "the next one is the canary")
-		require.Contains(t, w.host("h0").UpdateProblem, "policy forbids")
-		w.fleet.is(ids[1], online(newer, 0))
+		require.Equal(t, []string{ids[2] + "=1.3.0"}, w.fleet.asked(), "the next one is the canary")
+		require.Equal(t, "1.3.0: the host's own policy forbids updates by the hub", w.host("h0").UpdateProblem)
+		require.Equal(t, "1.3.0: no key sf_…", w.host("h1").UpdateProblem, "an agent says why")
+		w.fleet.is(ids[2], online(newer, 0))
 		settle()
-		require.Len(t, w.fleet.asked(), 2)
-		require.Empty(t, w.host("h1").UpdateTo)
+		require.Empty(t, w.host("h2").UpdateTo+w.host("h2").UpdateProblem)
 	})
 }
 

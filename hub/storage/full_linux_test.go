@@ -66,7 +66,7 @@ func TestFullDisk(t *testing.T) {
 	var claims []queue.Claim
 	for range 50 {
 		k.job(100, false)
-		claim, found, err := k.queue.Claim(ctx, session.Token, true)
+		claim, found, err := k.queue.Claim(ctx, session.Token, false)
 		require.NoError(t, err)
 		require.True(t, found)
 		claims = append(claims, claim)
@@ -78,7 +78,7 @@ func TestFullDisk(t *testing.T) {
 	require.True(t, guard.Full())
 	_, err = k.queue.Submit(ctx, queue.JobSpec{Labels: []string{"a"}, Run: "x"})
 	require.ErrorIs(t, err, queue.ErrStorageFull)
-	_, found, err := k.queue.Claim(ctx, session.Token, true)
+	_, found, err := k.queue.Claim(ctx, session.Token, false)
 	require.NoError(t, err)
 	require.False(t, found, "nothing is granted")
 	require.True(t, guard.Room().Reserve, "the reserve is for worse")
@@ -117,7 +117,7 @@ func TestFullDisk(t *testing.T) {
 	require.False(t, guard.Full())
 	require.True(t, guard.Room().Reserve)
 	k.job(10, false)
-	_, found, err = k.queue.Claim(ctx, session.Token, true)
+	_, found, err = k.queue.Claim(ctx, session.Token, false)
 	require.NoError(t, err)
 	require.True(t, found)
 }

@@ -157,14 +157,17 @@ func (p *program) restartStaged(ctx context.Context) {
 func (p *program) tell(f docker.Facts) agent.Facts {
 	out := agent.Facts{
 		OS: f.OS, Arch: f.Arch, CPUs: f.CPUs, Memory: f.Memory, Runtimes: f.Runtimes, EngineVersion: f.Version,
-		MaxRunners: p.rules.MaxRunners(), UpdateForbidden: !p.rules.AllowsUpdate(),
-		Hints: map[string]string{"backend": p.config.Backend},
+		MaxRunners: p.rules.MaxRunners(),
+		Hints:      map[string]string{"backend": p.config.Backend},
 	}
 	for _, g := range f.GPUs {
 		out.GPUs = append(out.GPUs, agent.GPU(g))
 	}
 	if f.DefaultRuntime != "" {
 		out.Hints["default_runtime"] = f.DefaultRuntime
+	}
+	if why := p.updater.Forbidden(); why != "" {
+		out.UpdateForbidden, out.Hints["update_forbidden"] = true, why
 	}
 	if problem := p.updater.Problem(); problem != "" {
 		out.Hints["update_problem"] = problem

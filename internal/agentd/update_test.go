@@ -221,6 +221,7 @@ func TestThePolicyForbidsUpdates(t *testing.T) {
 	c := h.session()
 	facts, _ := c.hello["hello"].(map[string]any)["facts"].(map[string]any)
 	require.Equal(t, true, facts["update_forbidden"])
+	require.Contains(t, c.hello.text("hello", "facts", "hints", "update_forbidden"), "policy")
 	answer := order(c, "v1.1.0")
 	require.Contains(t, answer.text("error", "message"), "forbidden on this host")
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/slipway-ci/slipway/backend"
 	"github.com/slipway-ci/slipway/backend/memory"
+	"github.com/slipway-ci/slipway/hub/client"
 	"github.com/slipway-ci/slipway/internal/runner"
 	"github.com/slipway-ci/slipway/internal/wire"
 	"github.com/slipway-ci/slipway/tokens"
@@ -107,6 +108,19 @@ func (s *site) done(count int, limit time.Duration) time.Duration {
 	return time.Since(began)
 }
 
+// failureOn is how the scale set failed last on the host.
+func (s *site) failureOn(set, host string) string {
+	s.t.Helper()
+	var verdicts struct{ Items []client.Verdict }
+	s.must("GET", "/api/v1/scale-sets/"+set+"/placement", "", &verdicts)
+	for _, v := range verdicts.Items {
+		if v.Host == host {
+			return v.LastFailure
+		}
+	}
+	return ""
+}
+
 // Why: a host that takes runners and fails them all waits on its own schedule. The
 // scale set goes on elsewhere.
 func TestAHostThatFailsAllItGetsHoldsUpNoOther(t *testing.T) {
@@ -152,6 +166,10 @@ func TestAHostThatFailsAllItGetsHoldsUpNoOther(t *testing.T) {
 			s.done(4, patience)
 			s.jobs("small", 20)
 			t.Logf("%s: %s", name, s.done(22, patience).Round(time.Millisecond))
+			if name == "gone" {
+				require.Eventually(t, func() bool { return strings.HasPrefix(s.failureOn("small", "bad"), "disappeared: ") }, patience, 50*time.Millisecond,
+					"what vanishes is held against the host, and not against the scale set")
+			}
 		})
 	}
 }

@@ -17,7 +17,8 @@ type order struct {
 	version    string
 	state      orderState
 	problem    string
-	asked      time.Time
+	asked      time.Time // the last time
+	again      int       // how often, but for the first time; not stored
 }
 
 // orderState is stored: add at the end only.
@@ -44,8 +45,8 @@ type Host struct {
 	ID, Name string
 	// Version is the one that it has, as far as is known.
 	Version string
-	// Forbids: its own policy forbids updates by the hub.
-	Forbids bool
+	// Forbids is why it takes no updates from the hub; empty: it takes them.
+	Forbids string
 }
 
 // Told is what is to be told of a host once a transaction is on disk.
@@ -55,7 +56,7 @@ type Told struct {
 }
 
 // Order orders hosts to become a version: the first so many are the canaries. Those
-// that have it are passed over, those that forbid it are stopped at once, and what was
+// that have it are passed over, those that take none are stopped at once, and what was
 // ordered of them before is over.
 func Order(t *store.Tx, version string, canaries int, hosts []Host) (told []Told, err error) {
 	rollout, place := uuid.Must(uuid.NewV7()).String(), 0
@@ -68,8 +69,8 @@ func Order(t *store.Tx, version string, canaries int, hosts []Host) (told []Told
 		}
 		o := order{host: h.ID, rollout: rollout, canary: place < canaries, version: version, state: orderWaiting}
 		said := Told{h, "host-update-ordered", "its agent is to become " + version}
-		if h.Forbids { // it would only refuse, and stop the others by that
-			o.canary, o.state, o.problem = false, orderStopped, version+": the host's own policy forbids updates by the hub"
+		if h.Forbids != "" { // it would only refuse, and stop the others by that
+			o.canary, o.state, o.problem = false, orderStopped, version+": "+h.Forbids
 			said = Told{h, "host-update-stopped", sayings[orderStopped] + ": " + o.problem}
 		}
 		_, err := t.Exec(`INSERT INTO host_updates (host_id, rollout, place, canary, version, state, problem) VALUES (?, ?, ?, ?, ?, ?, ?)`,

@@ -17,6 +17,14 @@ func Same(a, b string) bool { return strings.TrimPrefix(a, "v") == strings.TrimP
 // version says why: the version that failed, ": ", and the reason.
 const HintUpdateProblem = "update_problem"
 
+// HintUpdateForbidden is the hint by which an agent whose facts say that it takes no
+// updates says why.
+const HintUpdateForbidden = "update_forbidden"
+
+// mostAgain is how often an agent is asked again, since it came back without a word
+// of what became of the update: whatever ends its sessions meanwhile, it may be that.
+const mostAgain = 3
+
 // step is what to do about one order.
 type step struct {
 	order
@@ -31,7 +39,8 @@ func (s step) String() string {
 // canaries go first, together; the others when all canaries are back with the new
 // version, one at a time. One that fails stops those that were not asked yet.
 // Hosts that are away wait for their return, and hold up nobody who does not have
-// to wait for them.
+// to wait for them. One that was asked, and lost its session over it, is asked again,
+// unless another failed.
 func plan(orders []order, states map[string]fleet.HostState, now time.Time, timeout time.Duration) (steps []step) {
 	orders = slices.Clone(orders)
 	failed := ""
@@ -63,6 +72,8 @@ func plan(orders []order, states map[string]fleet.HostState, now time.Time, time
 	}
 	for _, o := range orders {
 		switch {
+		case o.cutOff(states[o.host]) && failed == "":
+			steps = append(steps, step{order: o, to: orderAsked})
 		case o.state != orderWaiting:
 		case failed != "":
 			steps = append(steps, step{order: o.with(fmt.Sprintf("%s: stopped, since %s failed", o.version, failed)), to: orderStopped})
@@ -80,6 +91,13 @@ func plan(orders []order, states map[string]fleet.HostState, now time.Time, time
 func (o order) with(problem string) order {
 	o.problem = problem
 	return o
+}
+
+// cutOff says that what was asked of an agent is to be asked again: its session has
+// ended since, and it is back as it was. What it was asked for may be done or not; it
+// may be asked twice for the same.
+func (o order) cutOff(st fleet.HostState) bool {
+	return o.state == orderAsked && o.again < mostAgain && st.Online && st.Since.After(o.asked)
 }
 
 // progress says what became of an order that is open.

@@ -18,7 +18,11 @@ import (
 func ordered(canaries int, states ...orderState) (orders []order) {
 	for n, state := range states {
 		name := string(rune('a' + n))
-		orders = append(orders, order{host: name, name: name, rollout: "r", canary: n < canaries, version: newer, state: state})
+		o := order{host: name, name: name, rollout: "r", canary: n < canaries, version: newer, state: state}
+		if state == "often" { // asked, again and again
+			o.state, o.again = orderAsked, mostAgain
+		}
+		orders = append(orders, o)
 	}
 	return orders
 }
@@ -31,6 +35,8 @@ func TestPlan(t *testing.T) {
 	wentBack := fleet.HostState{Online: true, Version: "v1.2.0", Since: now, Facts: fleet.Facts{Hints: map[string]string{HintUpdateProblem: "1.3.0: no hub within 2m0s"}}}
 	otherHint := wentBack
 	otherHint.Facts.Hints = map[string]string{HintUpdateProblem: "v1.2.9: bad signature"}
+	cut, cutUp := old, up
+	cut.Since, cutUp.Since = now, now
 	oldHint := wentBack
 	oldHint.Since = now.Add(-time.Hour)
 	for name, test := range map[string]struct {
@@ -52,9 +58,14 @@ func TestPlan(t *testing.T) {
 		"one that is away holds up no other":        {0, []orderState{"waiting", "waiting"}, 0, []fleet.HostState{away, old}, "b asked"},
 		"one that has it already":                   {1, []orderState{"waiting", "waiting"}, 0, []fleet.HostState{up, old}, "a done, b asked"},
 		"one that says why it went back":            {1, []orderState{"asked", "waiting"}, time.Minute, []fleet.HostState{wentBack, old}, "a failed v1.3.0: it went back: no hub within 2m0s, b stopped v1.3.0: stopped, since a failed"},
-		"why another version went back":             {1, []orderState{"asked"}, time.Minute, []fleet.HostState{otherHint}, ""},
+		"why another version went back":             {1, []orderState{"asked"}, time.Minute, []fleet.HostState{otherHint}, "a asked"},
 		"why it went back before it was asked":      {1, []orderState{"asked"}, time.Minute, []fleet.HostState{oldHint}, ""},
 		"one that comes back old, and says nothing": {1, []orderState{"asked", "waiting"}, 10 * time.Minute, []fleet.HostState{old, old}, "a failed v1.3.0: after 10m0s it is still, or again, v1.2.0: its agent's log says why, b stopped v1.3.0: stopped, since a failed"},
+		"one that was cut off":                      {1, []orderState{"asked", "waiting"}, time.Minute, []fleet.HostState{cut, old}, "a asked"},
+		"one that was cut off after the canaries":   {1, []orderState{"done", "asked", "waiting"}, time.Minute, []fleet.HostState{up, cut, old}, "b asked"},
+		"one that was cut off, and has it":          {1, []orderState{"asked"}, time.Minute, []fleet.HostState{cutUp}, "a done"},
+		"one that was cut off, and another failed":  {1, []orderState{"failed", "asked"}, time.Minute, []fleet.HostState{old, cut}, ""},
+		"one that was cut off too often":            {1, []orderState{"often", "waiting"}, time.Minute, []fleet.HostState{cut, old}, ""},
 		"one that never comes back":                 {0, []orderState{"asked", "waiting"}, 10 * time.Minute, []fleet.HostState{away, old}, "a failed v1.3.0: it is not back after 10m0s, b stopped v1.3.0: stopped, since a failed"},
 		"one failed before":                         {1, []orderState{"failed", "asked", "waiting"}, time.Minute, []fleet.HostState{old, old, old}, "c stopped v1.3.0: stopped, since a failed"},
 		"one that was asked goes on":                {1, []orderState{"failed", "asked", "stopped"}, time.Minute, []fleet.HostState{old, up, old}, "b done"},
@@ -98,6 +109,12 @@ func TestRolloutsKeepTheirPromises(t *testing.T) {
 						rt.Fatalf("%s was asked after another failed", s.host)
 					}
 					checkAsk(rt, orders, i)
+					if s.state == orderAsked {
+						orders[i].again++
+					}
+					if orders[i].again > mostAgain {
+						rt.Fatalf("%s is asked for ever", s.host)
+					}
 					orders[i].asked = now
 				}
 				failed = failed || s.to == orderFailed

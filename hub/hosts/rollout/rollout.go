@@ -42,11 +42,18 @@ type Rollouts struct {
 	calls sync.WaitGroup // requests to agents
 
 	mu    sync.Mutex
-	asked map[string]time.Time // when a host was last asked to update
+	asked map[string]asked // by host
+}
+
+// asked is when a host was last asked to update, and how often again for one rollout.
+type asked struct {
+	at      time.Time
+	rollout string
+	again   int
 }
 
 // New makes Rollouts.
-func New(config Config) *Rollouts { return &Rollouts{Config: config, asked: map[string]time.Time{}} }
+func New(config Config) *Rollouts { return &Rollouts{Config: config, asked: map[string]asked{}} }
 
 // Wait waits for the requests to agents; the context of Look ends them.
 func (r *Rollouts) Wait() { r.calls.Wait() }
@@ -69,6 +76,7 @@ func (r *Rollouts) Look(ctx context.Context, f Fleet, states map[string]fleet.Ho
 	if err != nil {
 		return true, fmt.Errorf("hosts: look at updates: %w", err)
 	}
+	r.count(orders)
 	now := time.Now()
 	for len(orders) > 0 {
 		n := 1
@@ -87,7 +95,7 @@ func (r *Rollouts) Look(ctx context.Context, f Fleet, states map[string]fleet.Ho
 
 // step writes what becomes of an order, then does it.
 func (r *Rollouts) step(ctx context.Context, f Fleet, s step) error {
-	if s.to == orderAsked && (f == nil || !r.mayAsk(s.host)) {
+	if s.to == orderAsked && (f == nil || !r.mayAsk(s.order)) {
 		return nil
 	}
 	taken, err := r.move(ctx, s.order, s.to, s.problem)
@@ -98,19 +106,35 @@ func (r *Rollouts) step(ctx context.Context, f Fleet, s step) error {
 	return nil
 }
 
-// askAgain is the pause after a request to update that was not delivered.
+// askAgain is the pause after a request to update that was not delivered, or whose
+// session has ended.
 const askAgain = 10 * time.Second
 
 // mayAsk says whether a host may be asked now, and then counts it as asked.
-func (r *Rollouts) mayAsk(host string) bool {
+func (r *Rollouts) mayAsk(o order) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := time.Now()
-	if now.Sub(r.asked[host]) < askAgain {
+	if now.Sub(r.asked[o.host].at) < askAgain {
 		return false
 	}
-	r.asked[host] = now
+	if o.state == orderAsked {
+		o.again++
+	}
+	r.asked[o.host] = asked{now, o.rollout, o.again}
 	return true
+}
+
+// count notes how often each order was asked again. It is not stored: a restart of the
+// hub ends every session, and begins anew with it.
+func (r *Rollouts) count(orders []order) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i, o := range orders {
+		if a := r.asked[o.host]; a.rollout == o.rollout {
+			orders[i].again = a.again
+		}
+	}
 }
 
 // move writes and tells one change of an order, if it is still as it was.

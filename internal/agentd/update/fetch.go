@@ -78,8 +78,11 @@ func (u *Updater) stage(ctx context.Context, version string) error {
 		return err
 	}
 	before := s.Active
-	if !u.fetched {
+	switch {
+	case !u.fetched:
 		before = build{}
+	case s.Pending: // another was fetched before, and did not begin
+		before = s.Before
 	}
 	return u.keep(state{Over: over, Active: next, Before: before, Pending: true, Since: time.Now().UTC()})
 }
@@ -131,11 +134,22 @@ func (u *Updater) told(ctx context.Context, version string) (release.Manifest, e
 	return m, u.forward(m.Version)
 }
 
+// Forbidden is why this host takes no updates; empty: it takes some.
+func (u *Updater) Forbidden() string {
+	if !u.config.Allowed() {
+		return "the host's own policy forbids updates by the hub"
+	}
+	if _, err := u.key(); err != nil {
+		return strings.TrimPrefix(err.Error(), ErrRefused.Error()+": ")
+	}
+	return ""
+}
+
 // key is the one that was pinned at installation.
 func (u *Updater) key() (release.PublicKey, error) {
 	text, err := u.config.Folder.Key()
 	if errors.Is(err, fs.ErrNotExist) {
-		return release.PublicKey{}, fmt.Errorf("%w: no key for updates was pinned when this host was enrolled (%s)", ErrRefused, u.config.Folder.Join("update-key.pub"))
+		return release.PublicKey{}, fmt.Errorf("%w: no key for updates is pinned on this host: put it into %s", ErrRefused, u.config.Folder.Join("update-key.pub"))
 	}
 	if err != nil {
 		return release.PublicKey{}, fmt.Errorf("%w: the key for updates: %w", ErrRefused, err)

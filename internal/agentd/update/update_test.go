@@ -152,6 +152,7 @@ func TestUpdate(t *testing.T) {
 
 	s.serve("1.2.0", script("v1.2.0"))
 	require.NoError(t, u.Stage(t.Context(), "v1.2.0"), "a leading v says nothing")
+	require.NoError(t, u.Stage(t.Context(), "v1.2.0"), "it may be asked twice, as after a lost answer")
 	second := s.next()
 	require.NotEqual(t, path, second)
 	require.Len(t, s.fetched(), 2, "the one before is kept")
@@ -195,7 +196,7 @@ func TestWhatMayNotBeRun(t *testing.T) {
 		"does not run":           {prepare: func(s *site) { s.serve("v1.1.0", []byte("#!/bin/sh\nexit 1\n")) }, says: "does not run here"},
 		"is no program":          {prepare: func(s *site) { s.serve("v1.1.0", []byte{0x7f, 'E', 'L', 'F', 0}) }, says: "does not run here"},
 		"says another version":   {prepare: func(s *site) { s.serve("v1.1.0", script("v1.0.9")) }, says: "does not say that it is"},
-		"no key pinned":          {prepare: func(s *site) { require.NoError(s.t, os.Remove(s.folder.Join("update-key.pub"))) }, says: "no key for updates was pinned"},
+		"no key pinned":          {prepare: func(s *site) { require.NoError(s.t, os.Remove(s.folder.Join("update-key.pub"))) }, says: "no key for updates is pinned"},
 		"a key that anyone sets": {prepare: func(s *site) { require.NoError(s.t, os.Chmod(s.folder.Join("update-key.pub"), 0o666)) }, is: identity.ErrOpen},
 		"forbidden":              {config: func(c *update.Config) { c.Allowed = func() bool { return false } }, is: update.ErrForbidden},
 		"the hub is away":        {prepare: func(s *site) { s.hub.Close() }, is: update.ErrFetch},
@@ -355,6 +356,18 @@ func TestADamagedStateStopsNobody(t *testing.T) {
 		require.NoError(t, u.Stage(t.Context(), "v1.1.0"))
 		require.NotEmpty(t, s.next())
 	}
+}
+
+func TestWhyAHostTakesNoUpdates(t *testing.T) {
+	s := newSite(t)
+	u := s.program(s.installed, "v1.0.0")
+	require.Empty(t, u.Forbidden())
+	require.Contains(t, s.program(s.installed, "v1.0.0", func(c *update.Config) { c.Allowed = func() bool { return false } }).Forbidden(), "policy")
+	require.NoError(t, os.WriteFile(s.folder.Join("update-key.pub"), []byte("none\n"), 0o600))
+	require.Regexp(t, "^the key for updates: ", u.Forbidden())
+	require.NoError(t, os.Remove(s.folder.Join("update-key.pub")))
+	require.Equal(t, "no key for updates is pinned on this host: put it into "+s.folder.Join("update-key.pub"), u.Forbidden())
+	require.ErrorIs(t, u.Stage(t.Context(), "v1.1.0"), update.ErrRefused)
 }
 
 func TestDeadlineDefault(t *testing.T) {

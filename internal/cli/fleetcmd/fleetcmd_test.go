@@ -128,16 +128,28 @@ func TestDrain(t *testing.T) {
 }
 
 func TestUpdate(t *testing.T) {
+	none := clitest.Answer{Body: `{"items":[],"next":null}`}
+	nobody := clitest.Problem(404, "not-found", "there is no such host")
+	listed := func(order answers) answers {
+		order["GET hosts"], order["GET hosts?cursor=c2"] = []clitest.Answer{ok("hosts-1.json")}, []clitest.Answer{ok("hosts-2.json")}
+		return order
+	}
 	for _, x := range []transcript{
 		{name: "update", args: "hosts update builder-01 builder-02", hub: one("POST hosts/update", ok("updating.json"))},
-		{name: "update-all", args: "hosts update --all --canary 2 --version 1.5.0 -o json", hub: one("POST hosts/update", ok("updating.json"))},
-		{name: "update-none", args: "hosts update --all --wait", hub: one("POST hosts/update", clitest.Answer{Body: `{"items":[],"next":null}`})},
-		{name: "update-wait", args: "hosts update --all --wait", hub: answers{"POST hosts/update": {ok("updating.json")},
-			"GET hosts/018f-1": {ok("builder-01-updating.json"), ok("builder-01-updated.json")}, "GET hosts/018f-2": {ok("builder-02.json")}}},
+		{name: "update-all", args: "hosts update --all --canary 2 --version 1.5.0 -o json", hub: listed(one("POST hosts/update", ok("updating.json")))},
+		{name: "update-none", args: "hosts update --all --wait", hub: answers{"POST hosts/update": {none}, "GET hosts": {none}}},
+		{name: "update-left-out", args: "hosts update --all --wait", hub: listed(one("POST hosts/update", none))},
+		{name: "update-unknown", args: "hosts update builder-01 nope", hub: answers{"POST hosts/update": {nobody}, "GET hosts/builder-01": {ok("builder-01.json")}, "GET hosts/nope": {nobody}}},
+		{name: "update-wait", args: "hosts update --all --wait", hub: listed(answers{"POST hosts/update": {ok("updating.json")},
+			"GET hosts/018f-1": {ok("builder-01-updating.json"), ok("builder-01-updated.json")}, "GET hosts/018f-2": {ok("builder-02.json")}})},
 	} {
 		t.Run(x.name, func(t *testing.T) {
-			if res := x.run(t); x.name == "update-wait" {
+			res := x.run(t)
+			switch x.name {
+			case "update-wait":
 				require.Equal(t, 1, res.Code, "builder-02 went back")
+			case "update-left-out":
+				require.Equal(t, 0, res.Code, "who takes no updates does not count")
 			}
 		})
 	}

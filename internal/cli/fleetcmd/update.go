@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -24,7 +25,10 @@ func hostsUpdate() *cobra.Command {
 checks its signature, restarts, and goes back by itself if it can't reach the hub
 then. Running jobs are untouched. One host goes first (or --canary of them), and
 when it is back the others follow, one at a time; if one fails, those that were
-not told yet are stopped. A host that is offline is updated when it is back.`,
+not told yet are stopped. A host that is offline is updated when it is back.
+
+Hosts that take no updates from the hub, by their own policy or for want of a key,
+stop nobody. With --all they are named, and don't count for the exit code.`,
 		Args: command.Args(0, -1, hostName), ValidArgsFunction: remote.CompleteHosts(-1),
 	}
 	output := command.AddOutput(c)
@@ -52,15 +56,50 @@ not told yet are stopped. A host that is offline is updated when it is back.`,
 		asked := spec
 		asked.Hosts = args
 		hosts, err := h.UpdateHosts(c.Context(), asked)
+		if errors.Is(err, client.ErrNotFound) && !spec.All {
+			return unknown(c, h, args, err)
+		}
 		if err != nil {
 			return h.Explain(c, "host", "", err)
 		}
-		return update(c, h, hosts, updateOptions{wait, timeout, output})
+		o := updateOptions{wait: wait, timeout: timeout, output: output}
+		if spec.All {
+			if o.without, err = without(c.Context(), h, hosts); err != nil {
+				return h.Explain(c, "host", "", err)
+			}
+		}
+		return update(c, h, hosts, o)
 	}
 	return c
 }
 
+// unknown says which of the names there is no host of: an order is for all of them,
+// or for none.
+func unknown(c *cobra.Command, h *remote.Hub, names []string, err error) error {
+	for _, name := range names {
+		if _, err := h.Host(c.Context(), name); err != nil {
+			err = h.Explain(c, "host", name, err)
+			if len(names) > 1 {
+				err = fmt.Errorf("%w; nothing was ordered", err)
+			}
+			return err
+		}
+	}
+	return h.Explain(c, "host", "", err) // it was removed and added meanwhile
+}
+
+// without are the hosts that an order for all left out: they take no updates.
+func without(ctx context.Context, h *remote.Hub, ordered []client.Host) ([]client.Host, error) {
+	all, _, err := remote.All(func(cursor string) ([]client.Host, string, error) {
+		return h.Hosts(ctx, client.HostFilter{Cursor: cursor})
+	})
+	return slices.DeleteFunc(all, func(x client.Host) bool {
+		return !x.Enrolled || x.UpdateTo != "" || x.UpdateProblem == "" || slices.ContainsFunc(ordered, func(o client.Host) bool { return o.ID == x.ID })
+	}), err
+}
+
 type updateOptions struct {
+	without []client.Host // take no updates
 	wait    bool
 	timeout time.Duration
 	output  *command.Output
@@ -68,7 +107,7 @@ type updateOptions struct {
 
 // update tells what is updated, and with wait how that ended.
 func update(c *cobra.Command, h *remote.Hub, hosts []client.Host, o updateOptions) error {
-	if len(hosts) == 0 {
+	if len(hosts)+len(o.without) == 0 {
 		_, _ = fmt.Fprintln(c.ErrOrStderr(), "no host needs that update")
 	}
 	ctx, cancel := limited(c.Context(), o.timeout)
@@ -83,14 +122,17 @@ func update(c *cobra.Command, h *remote.Hub, hosts []client.Host, o updateOption
 			}
 			failed = failed || hosts[i].UpdateProblem != ""
 		}
-		if !o.output.JSON() {
-			if _, err := fmt.Fprintln(c.OutOrStdout(), command.Printable(hosts[i].Name), command.Printable(updating(hosts[i]))); err != nil {
-				return err
-			}
+		if err := o.say(c, hosts[i]); err != nil {
+			return err
+		}
+	}
+	for _, host := range o.without {
+		if err := o.say(c, host); err != nil {
+			return err
 		}
 	}
 	if o.output.JSON() {
-		if err := command.WriteJSON(c.OutOrStdout(), remote.PageOf(hosts, "")); err != nil {
+		if err := command.WriteJSON(c.OutOrStdout(), remote.PageOf(append(hosts, o.without...), "")); err != nil {
 			return err
 		}
 	}
@@ -98,6 +140,15 @@ func update(c *cobra.Command, h *remote.Hub, hosts []client.Host, o updateOption
 		return command.Exit(command.ExitFailed)
 	}
 	return nil
+}
+
+// say is the line of a host; JSON has none.
+func (o updateOptions) say(c *cobra.Command, host client.Host) error {
+	if o.output.JSON() {
+		return nil
+	}
+	_, err := fmt.Fprintln(c.OutOrStdout(), command.Printable(host.Name), command.Printable(updating(host)))
+	return err
 }
 
 // updated waits until the host's update is over, well or not.
