@@ -64,6 +64,7 @@ func TestHosts(t *testing.T) {
 		{name: "hosts-show-none", args: "hosts show nobody"},
 		{name: "hosts-set", args: "hosts set builder-01 --max-runners 0 --labels zone=b --cordon=false --if-version 7", hub: one("PATCH hosts/builder-01", ok("builder-01.json"))},
 		{name: "hosts-set-no-labels", args: "hosts set builder-02 --labels= --name=builder-2 --max-runners 4", hub: one("PATCH hosts/builder-02", ok("builder-02.json"))},
+		{name: "hosts-set-name", args: "hosts set local --name=builder-02", hub: one("PATCH hosts/local", ok("builder-02.json"))},
 		{name: "hosts-set-json", args: "hosts set builder-02 --cordon -o json", hub: one("PATCH hosts/builder-02", ok("builder-02.json"))},
 		{name: "hosts-set-stale", args: "hosts set builder-01 --max-runners 3 --if-version 6", hub: one("PATCH hosts/builder-01", clitest.Problem(412, "stale", "its version is 7"))},
 		{name: "hosts-set-invalid", args: "hosts set builder-01 --name Bad", hub: one("PATCH hosts/builder-01", clitest.Problem(422, "invalid", `name is "Bad"`))},
@@ -76,6 +77,7 @@ func TestHosts(t *testing.T) {
 		{name: "hosts-revoke-forbidden", args: "hosts revoke builder-01", hub: one("POST hosts/builder-01/revoke", clitest.Problem(403, "forbidden", "the role admin is needed, this token has viewer"))},
 		{name: "hosts-remove", args: "hosts remove builder-01 builder-02", hub: answers{"DELETE hosts/builder-01": {{Status: 204}}, "DELETE hosts/builder-02": {{Status: 204}}}},
 		{name: "hosts-remove-busy", args: "hosts remove builder-01", hub: one("DELETE hosts/builder-01", busy)},
+		{name: "hosts-remove-unknown", args: "hosts remove builder-01 nope builder-02 builder-03", hub: answers{"DELETE hosts/builder-01": {{Status: 204}}, "DELETE hosts/nope": {clitest.Problem(404, "not-found", "there is no such host")}}},
 		{name: "hosts-remove-force", args: "hosts remove builder-01 --force", hub: one("DELETE hosts/builder-01?force=true", clitest.Answer{Status: 204})},
 		{name: "hosts-not-configured", args: "hosts list", hub: one("GET hosts", clitest.Problem(404, "not-configured", "this hub was started without hosts"))},
 		{name: "hosts-internal", args: "hosts list", hub: one("GET hosts", clitest.Problem(500, "internal", "internal error: see the hub's log"))},
@@ -138,10 +140,10 @@ func TestUpdate(t *testing.T) {
 		{name: "update", args: "hosts update builder-01 builder-02", hub: one("POST hosts/update", ok("updating.json"))},
 		{name: "update-all", args: "hosts update --all --canary 2 --version 1.5.0 -o json", hub: listed(one("POST hosts/update", ok("updating.json")))},
 		{name: "update-none", args: "hosts update --all --wait", hub: answers{"POST hosts/update": {none}, "GET hosts": {none}}},
-		{name: "update-left-out", args: "hosts update --all --wait", hub: listed(one("POST hosts/update", none))},
+		{name: "update-left-out", args: "hosts update --all --wait", hub: listed(answers{"POST hosts/update": {none}, "GET hosts/018f-2": {ok("builder-02.json")}, "GET hosts/018f-7": {ok("builder-02.json")}})},
 		{name: "update-unknown", args: "hosts update builder-01 nope", hub: answers{"POST hosts/update": {nobody}, "GET hosts/builder-01": {ok("builder-01.json")}, "GET hosts/nope": {nobody}}},
 		{name: "update-wait", args: "hosts update --all --wait", hub: listed(answers{"POST hosts/update": {ok("updating.json")},
-			"GET hosts/018f-1": {ok("builder-01-updating.json"), ok("builder-01-updated.json")}, "GET hosts/018f-2": {ok("builder-02.json")}})},
+			"GET hosts/018f-1": {ok("builder-01-updating.json"), ok("builder-01-updated.json")}, "GET hosts/018f-2": {ok("builder-02.json")}, "GET hosts/018f-7": {ok("builder-02.json")}})},
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			res := x.run(t)
@@ -149,7 +151,7 @@ func TestUpdate(t *testing.T) {
 			case "update-wait":
 				require.Equal(t, 1, res.Code, "builder-02 went back")
 			case "update-left-out":
-				require.Equal(t, 0, res.Code, "who takes no updates does not count")
+				require.Equal(t, 1, res.Code, "who takes no updates has not got it")
 			}
 		})
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -64,25 +65,40 @@ func hostsSet() *cobra.Command {
 		if output.JSON() {
 			return command.WriteJSON(c.OutOrStdout(), host)
 		}
-		_, err = fmt.Fprintf(c.OutOrStdout(), "%s set: %s\n", command.Printable(host.Name), settings(host))
+		_, err = fmt.Fprintf(c.OutOrStdout(), "%s set: %s\n", command.Printable(args[0]), settings(edit, host))
 		return err
 	}
 	return c
 }
 
-// settings is what is set for a host, on one line.
-func settings(h client.Host) string {
-	text := "max runners " + fmt.Sprint(h.Cap)
-	if h.MaxRunners == 0 {
-		text = "max runners its CPUs"
+// settings is what an edit set for a host, on one line.
+func settings(edit client.HostEdit, h client.Host) string {
+	var parts []string
+	if edit.Name != nil {
+		parts = append(parts, "name "+h.Name)
 	}
-	if len(h.Labels) > 0 {
-		text += ", labels " + pairs(h.Labels)
+	switch {
+	case edit.MaxRunners == nil:
+	case h.MaxRunners == 0:
+		parts = append(parts, "max runners its CPUs")
+	default:
+		parts = append(parts, fmt.Sprintf("max runners %d", h.MaxRunners))
 	}
-	if h.Cordoned {
-		text += ", cordoned"
+	switch {
+	case edit.Labels == nil:
+	case len(h.Labels) == 0:
+		parts = append(parts, "no labels")
+	default:
+		parts = append(parts, "labels "+pairs(h.Labels))
 	}
-	return command.Printable(text)
+	switch {
+	case edit.Cordoned == nil:
+	case h.Cordoned:
+		parts = append(parts, "cordoned")
+	default:
+		parts = append(parts, "not cordoned")
+	}
+	return command.Printable(strings.Join(parts, ", "))
 }
 
 // hostDeed is a command that does one thing to each host that it names.
@@ -131,26 +147,4 @@ enrolled again (slipway hosts reenrol). Their runners finish what they do.`, "re
 		func(ctx context.Context, h *remote.Hub, name string) (client.Host, error) {
 			return h.RevokeHost(ctx, name)
 		})
-}
-
-func hostsRemove() *cobra.Command {
-	var force bool
-	c := &cobra.Command{
-		Use: "remove NAME...", Short: "Forget hosts", Args: command.Args(1, -1, hostName), ValidArgsFunction: remote.CompleteHosts(-1),
-		Long: `Forget hosts. One that is online or has runners is refused: drain it and stop its
-agent first. A host that is gone for good goes with --force: what the hub knows of
-its runners is discarded, their jobs end with the reason host-removed, and the
-host's id is refused for ever.`,
-	}
-	c.Flags().BoolVar(&force, "force", false, "remove it although it is online or has runners")
-	c.RunE = func(c *cobra.Command, args []string) error {
-		return remote.Removal("host", "removed", func(ctx context.Context, h *remote.Hub, name string) error {
-			err := h.RemoveHost(ctx, name, force)
-			if errors.Is(err, client.ErrConflict) && !force {
-				err = fmt.Errorf("%w (--force does that)", err)
-			}
-			return err
-		}).Run(c, nil, args)
-	}
-	return c
 }

@@ -28,7 +28,7 @@ when it is back the others follow, one at a time; if one fails, those that were
 not told yet are stopped. A host that is offline is updated when it is back.
 
 Hosts that take no updates from the hub, by their own policy or for want of a key,
-stop nobody. With --all they are named, and don't count for the exit code.`,
+stop nobody, and are named: they stay behind.`,
 		Args: command.Args(0, -1, hostName), ValidArgsFunction: remote.CompleteHosts(-1),
 	}
 	output := command.AddOutput(c)
@@ -62,13 +62,12 @@ stop nobody. With --all they are named, and don't count for the exit code.`,
 		if err != nil {
 			return h.Explain(c, "host", "", err)
 		}
-		o := updateOptions{wait: wait, timeout: timeout, output: output}
 		if spec.All {
-			if o.without, err = without(c.Context(), h, hosts); err != nil {
+			if hosts, err = withLeftOut(c.Context(), h, hosts); err != nil {
 				return h.Explain(c, "host", "", err)
 			}
 		}
-		return update(c, h, hosts, o)
+		return update(c, h, hosts, updateOptions{wait, timeout, output})
 	}
 	return c
 }
@@ -88,18 +87,20 @@ func unknown(c *cobra.Command, h *remote.Hub, names []string, err error) error {
 	return h.Explain(c, "host", "", err) // it was removed and added meanwhile
 }
 
-// without are the hosts that an order for all left out: they take no updates.
-func without(ctx context.Context, h *remote.Hub, ordered []client.Host) ([]client.Host, error) {
+// withLeftOut puts the hosts first that an order for all left out, since they take
+// no updates: they stay behind.
+func withLeftOut(ctx context.Context, h *remote.Hub, ordered []client.Host) ([]client.Host, error) {
 	all, _, err := remote.All(func(cursor string) ([]client.Host, string, error) {
 		return h.Hosts(ctx, client.HostFilter{Cursor: cursor})
 	})
-	return slices.DeleteFunc(all, func(x client.Host) bool {
-		return !x.Enrolled || x.UpdateTo != "" || x.UpdateProblem == "" || slices.ContainsFunc(ordered, func(o client.Host) bool { return o.ID == x.ID })
-	}), err
+	left := slices.DeleteFunc(all, func(x client.Host) bool {
+		known := slices.ContainsFunc(ordered, func(o client.Host) bool { return o.ID == x.ID })
+		return known || !x.Enrolled || x.UpdateTo != "" || x.UpdateProblem == ""
+	})
+	return append(left, ordered...), err
 }
 
 type updateOptions struct {
-	without []client.Host // take no updates
 	wait    bool
 	timeout time.Duration
 	output  *command.Output
@@ -107,7 +108,7 @@ type updateOptions struct {
 
 // update tells what is updated, and with wait how that ended.
 func update(c *cobra.Command, h *remote.Hub, hosts []client.Host, o updateOptions) error {
-	if len(hosts)+len(o.without) == 0 {
+	if len(hosts) == 0 {
 		_, _ = fmt.Fprintln(c.ErrOrStderr(), "no host needs that update")
 	}
 	ctx, cancel := limited(c.Context(), o.timeout)
@@ -122,17 +123,14 @@ func update(c *cobra.Command, h *remote.Hub, hosts []client.Host, o updateOption
 			}
 			failed = failed || hosts[i].UpdateProblem != ""
 		}
-		if err := o.say(c, hosts[i]); err != nil {
-			return err
-		}
-	}
-	for _, host := range o.without {
-		if err := o.say(c, host); err != nil {
-			return err
+		if !o.output.JSON() {
+			if _, err := fmt.Fprintln(c.OutOrStdout(), command.Printable(hosts[i].Name), command.Printable(updating(hosts[i]))); err != nil {
+				return err
+			}
 		}
 	}
 	if o.output.JSON() {
-		if err := command.WriteJSON(c.OutOrStdout(), remote.PageOf(append(hosts, o.without...), "")); err != nil {
+		if err := command.WriteJSON(c.OutOrStdout(), remote.PageOf(hosts, "")); err != nil {
 			return err
 		}
 	}
@@ -140,15 +138,6 @@ func update(c *cobra.Command, h *remote.Hub, hosts []client.Host, o updateOption
 		return command.Exit(command.ExitFailed)
 	}
 	return nil
-}
-
-// say is the line of a host; JSON has none.
-func (o updateOptions) say(c *cobra.Command, host client.Host) error {
-	if o.output.JSON() {
-		return nil
-	}
-	_, err := fmt.Fprintln(c.OutOrStdout(), command.Printable(host.Name), command.Printable(updating(host)))
-	return err
 }
 
 // updated waits until the host's update is over, well or not.
