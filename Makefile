@@ -10,8 +10,7 @@ build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X github.com/slipway-ci/slipway/internal/version.Version=$(VERSION)" -o bin/ ./cmd/...
 
 # Every test that can run here; those that lack a Docker engine are counted aloud.
-# SQLite is C translated to Go: to check its pointers takes most of the tests' time;
-# garbage of the compilers costs time too, and room is there.
+# To check the pointers of SQLite, C translated to Go, takes long, and so does the compilers' garbage.
 test:
 	GOGC=400 $(GO) run ./internal/testcount -race -gcflags=modernc.org/...=-d=checkptr=0 -ldflags=-w -p 5 -timeout 15m $(PACKAGES)
 
