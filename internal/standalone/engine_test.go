@@ -125,6 +125,14 @@ func (d *dock) put(name string, labels map[string]string) string {
 	return made.ID
 }
 
+// touch makes a file in a container.
+func (d *dock) touch(id, file string) {
+	d.t.Helper()
+	made, err := d.engine.ContainerExecCreate(d.ctx(), id, container.ExecOptions{Cmd: []string{"touch", file}})
+	require.NoError(d.t, err)
+	require.NoError(d.t, d.engine.ContainerExecStart(d.ctx(), made.ID, container.ExecStartOptions{}))
+}
+
 func (d *dock) start(args ...string) *started {
 	d.t.Helper()
 	return startProgram(d.t, filepath.Join(programs(d.t), "slipway-provisioner"), d.env, args...)
@@ -142,7 +150,7 @@ func TestContainersAreThoseOfTheReference(t *testing.T) {
 			d := newDock(t, generation, templates(t, injected))
 			p := d.start()
 			p.ready()
-			d.world.Submit(t, 2, "sleep 6", "linux")
+			d.world.Submit(t, 2, "until test -e /tmp/go; do sleep 0.1; done", "linux")
 			require.Eventually(t, func() bool { return d.world.Count(t)[queue.StateRunning] == 2 }, patience, 50*time.Millisecond, "%v", d.world.Count(t))
 			p.kill()
 
@@ -194,6 +202,9 @@ func TestContainersAreThoseOfTheReference(t *testing.T) {
 			}
 			require.Equal(t, map[string]bool{ours[0].Labels[id]: true, ours[1].Labels[id]: true, theirs: true, former: true}, held)
 			require.Equal(t, 0, again.state(t).State.Templates[0].Free, "what was adopted takes its slot")
+			for _, c := range ours {
+				d.touch(c.ID, "/tmp/go")
+			}
 			require.Eventually(t, func() bool {
 				return d.world.Count(t)[queue.StateSucceeded] == 2 && len(d.containers()) == 2
 			}, patience, 50*time.Millisecond, "the jobs end and are cleared away: %v", d.world.Count(t))
