@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"time"
 
 	cerrdefs "github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
@@ -33,9 +34,10 @@ func (b *Backend) locate(ctx context.Context, j *job) error {
 	if j.program == nil || j.program.file != "" {
 		return nil
 	}
+	looked := time.Now()
 	image, err := b.client.ImageInspect(ctx, j.spec.Image)
 	if cerrdefs.IsNotFound(err) && j.spec.PullPolicy != backend.PullNever {
-		if err = b.images.Pull(ctx, j.spec); err != nil {
+		if err = b.images.Pull(ctx, j.spec, looked); err != nil {
 			return err
 		}
 		image, err = b.client.ImageInspect(ctx, j.spec.Image)

@@ -98,10 +98,11 @@ func (b *Backend) run(ctx, own context.Context, j *job) error {
 		}
 	}
 	if pull := b.images.Due(j.spec); pull || j.program != nil {
-		if there, err := b.fetch(ctx, own, j, pull); there || err != nil {
+		if there, err := b.fetch(ctx, own, j, pull, time.Time{}); there || err != nil {
 			return err
 		}
 	}
+	looked := time.Now()
 	err = b.create(ctx, own, j)
 	if errors.Is(err, errNoNetwork) && j.ownNetwork {
 		if err := b.remakeNetwork(ctx); err != nil {
@@ -112,15 +113,16 @@ func (b *Backend) run(ctx, own context.Context, j *job) error {
 	if !errors.Is(err, errNoImage) || j.spec.PullPolicy == backend.PullNever {
 		return err
 	}
-	if there, err := b.fetch(ctx, own, j, true); there || err != nil {
+	if there, err := b.fetch(ctx, own, j, true, looked); there || err != nil {
 		return err
 	}
 	return b.create(ctx, own, j)
 }
 
 // fetch gets what must be there before the runner is created. A runner that is
-// there already needs none of it: that one is resumed, and err is the result.
-func (b *Backend) fetch(ctx, own context.Context, j *job, pull bool) (there bool, err error) {
+// there already needs none of it: that one is resumed, and err is the result. missing
+// is Images.Pull's.
+func (b *Backend) fetch(ctx, own context.Context, j *job, pull bool, missing time.Time) (there bool, err error) {
 	c, err := b.find(ctx, j.spec.ID)
 	switch {
 	case err == nil && b.stale(j, c):
@@ -133,7 +135,7 @@ func (b *Backend) fetch(ctx, own context.Context, j *job, pull bool) (there bool
 		return false, fault.Of(ctx, err)
 	}
 	if pull {
-		if err := b.images.Pull(ctx, j.spec); err != nil {
+		if err := b.images.Pull(ctx, j.spec, missing); err != nil {
 			return false, err
 		}
 	}

@@ -3,6 +3,7 @@ package docker
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -36,11 +37,12 @@ func (b *Backend) prepare(ctx context.Context, spec backend.Spec) error {
 	if err := b.review(ctx, j); err != nil {
 		return err
 	}
-	fetch := b.images.Ensure
 	if spec.PullPolicy == backend.PullAlways || b.images.Due(spec) {
-		fetch = b.images.Pull
+		err = b.images.Pull(ctx, spec, time.Time{})
+	} else {
+		err = b.images.Ensure(ctx, spec)
 	}
-	if err := fetch(ctx, spec); err != nil {
+	if err != nil {
 		return err
 	}
 	return b.locate(ctx, j)

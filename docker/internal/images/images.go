@@ -40,27 +40,29 @@ type Images struct {
 	config Config
 	flight singleflight.Group
 	mu     sync.Mutex
-	done   map[string]time.Time // when the last pull of each began
+	done   map[string]pulled // the last good pull of each
 }
+
+type pulled struct{ began, ended time.Time }
 
 // New makes one.
-func New(c Config) *Images { return &Images{config: c, done: map[string]time.Time{}} }
+func New(c Config) *Images { return &Images{config: c, done: map[string]pulled{}} }
 
-func (i *Images) last(key string) (time.Time, bool) {
+func (i *Images) last(key string) pulled {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	t, ok := i.done[key]
-	return t, ok
+	return i.done[key]
 }
 
-func (i *Images) record(key string, at time.Time) {
+func (i *Images) record(key string, p pulled) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.done[key] = at
+	i.done[key] = p
 }
 
 // Ensure pulls the image if the engine has none, unless the policy forbids.
 func (i *Images) Ensure(ctx context.Context, spec backend.Spec) error {
+	looked := time.Now()
 	image, err := i.config.Client.ImageInspect(ctx, spec.Image)
 	switch {
 	case err == nil && (spec.Arch == "" || image.Architecture == spec.Arch) && (spec.OS == "" || image.Os == spec.OS):
@@ -70,7 +72,7 @@ func (i *Images) Ensure(ctx context.Context, spec backend.Spec) error {
 	case err != nil && (!cerrdefs.IsNotFound(err) || spec.PullPolicy == backend.PullNever):
 		return fault.Of(ctx, err)
 	}
-	return i.Pull(ctx, spec)
+	return i.Pull(ctx, spec, looked)
 }
 
 // Rule says how long a pull is good for: 0 asks for none, as long as the image is
@@ -97,8 +99,7 @@ func (i *Images) Due(spec backend.Spec) bool {
 	if err != nil || good == 0 {
 		return false
 	}
-	last, known := i.last(pullKey(spec))
-	return !known || time.Since(last) > good
+	return time.Since(i.last(pullKey(spec)).began) > good
 }
 
 // pullKey is what one pull at a time is for. What one credential may fetch says

@@ -2,6 +2,7 @@ package images
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -54,7 +55,7 @@ func TestPullDue(t *testing.T) {
 	}
 	require.True(t, i.Due(spec(backend.PullAlways, 0)))
 	require.True(t, i.Due(spec(backend.PullIfOlder, time.Hour)), "nothing is known of it")
-	i.record(pullKey(spec("", 0)), time.Now().Add(-90*time.Second))
+	i.record(pullKey(spec("", 0)), pulled{began: time.Now().Add(-90 * time.Second)})
 	require.True(t, i.Due(spec(backend.PullAlways, 0)), "longer ago than the window")
 	require.False(t, i.Due(spec(backend.PullIfOlder, time.Hour)))
 	require.True(t, i.Due(spec(backend.PullIfOlder, time.Minute)))
@@ -77,4 +78,16 @@ func TestPullProgressIsThrottled(t *testing.T) {
 		require.Equal(t, 2, strings.Count(out.String(), "pulling image"), out.String())
 		require.Contains(t, out.String(), "of=250MB")
 	})
+}
+
+// Whoever found no image, and comes when a pull of it has just ended, asks for no other.
+func TestAPullThatEndedSinceWillDo(t *testing.T) {
+	i := New(Config{Background: func(context.Context, func(context.Context)) error { return errors.New("it pulls") }})
+	spec := backend.Spec{Image: "x"}
+	looked := time.Now()
+	require.ErrorContains(t, i.Pull(t.Context(), spec, looked), "it pulls")
+	i.record(pullKey(spec), pulled{began: looked.Add(-time.Minute), ended: time.Now()})
+	require.NoError(t, i.Pull(t.Context(), spec, looked))
+	require.ErrorContains(t, i.Pull(t.Context(), spec, time.Now()), "it pulls", "it was gone again after that")
+	require.ErrorContains(t, i.Pull(t.Context(), spec, time.Time{}), "it pulls", "whatever is there")
 }

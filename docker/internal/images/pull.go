@@ -20,9 +20,14 @@ import (
 
 // Pull fetches the image, whatever is there. However many ask, one pull of an
 // image and platform runs at a time, in the background: ctx ends the wait alone.
-func (i *Images) Pull(ctx context.Context, spec backend.Spec) error {
+// missing is when the image was looked for and was not there: a pull that has ended
+// since will do. Zero: none will.
+func (i *Images) Pull(ctx context.Context, spec backend.Spec, missing time.Time) error {
 	key := pullKey(spec)
 	results := i.flight.DoChan(key, func() (any, error) {
+		if !missing.IsZero() && i.last(key).ended.After(missing) {
+			return nil, nil
+		}
 		result := make(chan error, 1)
 		err := i.config.Background(ctx, func(own context.Context) {
 			own, cancel := context.WithTimeout(own, i.config.Timeout)
@@ -30,7 +35,7 @@ func (i *Images) Pull(ctx context.Context, spec backend.Spec) error {
 			began := time.Now()
 			err := i.pullNow(own, spec)
 			if err == nil {
-				i.record(key, began)
+				i.record(key, pulled{began, time.Now()})
 			}
 			result <- err
 		})
