@@ -692,7 +692,7 @@ func TestAnswersThatAlwaysDifferAreBounded(t *testing.T) {
 func TestTheLoopsOwnLabelsWin(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		p := newPlane()
-		p.labels = map[string]string{provisioner.LabelTemplate: "my-own-id", provisioner.LabelMaxLifetime: "1s", "plane": "its-own"}
+		p.labels = map[string]string{provisioner.LabelTemplate: "my-own-id", "plane": "its-own"}
 		w := start(t, p, func(c *provisioner.Config, _ *memory.Config) { c.Templates = []template.Template{small(1)} })
 		defer func() { w.stop() }()
 		p.grant("r1", 1, "linux")
